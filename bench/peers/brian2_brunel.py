@@ -1,0 +1,135 @@
+"""The Brunel network in Brian2's C++ standalone mode with OpenMP: the peer of evsim's own Brunel benchmark.
+
+The same network as `nest_brunel`: exact integration of dv/dt = -v / tau, delta synapses, input during the
+refractory time is lost, a Poisson train for each neuron. The run time is the one the compiled program
+measures itself, so code generation, compilation and the making of the synapses count as building. Brian2's
+default compiler flags (-O3 -ffast-math -march=native) are left as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import brian2 as b2
+import psutil
+from peer_report import add_common_arguments, print_report
+
+EXC_INPUTS, INH_INPUTS = 800, 200
+WEIGHT, G = 0.1 * b2.mV, 5.0
+DELAY = 1.5 * b2.ms
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--neurons", type=int, default=10_000, help="default %(default)s")
+    parser.add_argument("--rate", type=float, default=20_000.0, help="Poisson rate, Hz (default %(default)s)")
+    parser.add_argument(
+        "--presim", type=float, default=100.0, help="untimed warm-up, ms (default %(default)s)"
+    )
+    add_common_arguments(parser, time=1000.0, threads=2)
+    return parser.parse_args()
+
+
+def build(arguments: argparse.Namespace) -> tuple[list, b2.SpikeMonitor]:
+    """Describe the network and its two runs; return all objects and the monitor of the second run."""
+    b2.defaultclock.dt = 0.1 * b2.ms
+    b2.seed(arguments.seed)
+    n_exc = round(0.8 * arguments.neurons)
+    neurons = b2.NeuronGroup(
+        arguments.neurons,
+        "dv/dt = -v / (20*ms) : volt (unless refractory)",
+        threshold="v >= 20*mV",
+        reset="v = 0*mV",
+        refractory=2 * b2.ms,
+        method="exact",
+        namespace={"noise_weight": WEIGHT, "mean_count": arguments.rate * 1e-4},
+    )
+    neurons.v = "20*mV * rand()"
+    neurons.run_regularly("v += noise_weight * poisson(mean_count)", when="before_thresholds")
+
+    objects = [neurons]
+    for group, indegree, weight in (
+        (neurons[:n_exc], EXC_INPUTS, WEIGHT),
+        (neurons[n_exc:], INH_INPUTS, -G * WEIGHT),
+    ):
+        namespace = {"synapse_weight": weight}
+        on_pre = "v_post += synapse_weight"
+        synapses = b2.Synapses(group, neurons, on_pre=on_pre, delay=DELAY, namespace=namespace)
+        synapses.connect(i=f"int(rand() * N_pre) for _ in range({indegree})")
+        objects.append(synapses)
+
+    network = b2.Network(objects)
+    network.run(arguments.presim * b2.ms)
+    monitor = b2.SpikeMonitor(neurons, record=arguments.record)
+    network.add(monitor)
+    network.run(arguments.time * b2.ms)
+    return [network, *objects], monitor
+
+
+def simulate(directory: str) -> int:
+    """Run the compiled program in ``directory`` and return the peak resident memory it had, bytes."""
+    peak = 0
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.02):
+            for child in psutil.Process().children(recursive=True):
+                with contextlib.suppress(OSError, StopIteration):
+                    lines = Path(f"/proc/{child.pid}/status").read_text().splitlines()
+                    line = next(line for line in lines if line.startswith("VmHWM:"))
+                    peak = max(peak, int(line.split()[1]) * 1024)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        b2.device.run(directory, with_output=False, run_args=[])
+    finally:
+        done.set()
+        watcher.join()
+    return peak
+
+
+def main() -> None:
+    """Generate, compile, run and report."""
+    arguments = parse_arguments()
+    b2.set_device("cpp_standalone", build_on_run=False)
+    b2.prefs.devices.cpp_standalone.openmp_threads = arguments.threads
+    with tempfile.TemporaryDirectory() as directory:
+        start = time.perf_counter()
+        _objects, monitor = build(arguments)
+        b2.device.build(directory=directory, compile=True, run=False)
+        compile_s = time.perf_counter() - start
+        memory_bytes = simulate(directory)
+        run_s = b2.device._last_run_time
+        build_s = time.perf_counter() - start - run_s
+        count = monitor.count[:]
+
+    n_exc = round(0.8 * arguments.neurons)
+    seconds = arguments.time * 1e-3
+    indegree = EXC_INPUTS + INH_INPUTS
+    print_report(
+        arguments,
+        simulator="Brian2 C++ standalone",
+        packages=("brian2", "numpy"),
+        neurons=arguments.neurons,
+        synapses=arguments.neurons * indegree,
+        spikes=int(count.sum()),
+        events=int(count.sum()) * indegree,
+        rate_hz={"exc": count[:n_exc].mean() / seconds, "inh": count[n_exc:].mean() / seconds},
+        build_s=build_s,
+        run_s=run_s,
+        memory_bytes=memory_bytes,
+        external_rate_hz=arguments.rate,
+        compile_s=round(compile_s, 3),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Network -> Model + State: lay out, check memory, then allocate and fill."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evsim import construction
+from evsim.distributions import Distribution
+from evsim.layout import Layout, lay_out
+from evsim.memory import Memory, available_memory, estimate_memory
+from evsim.model import BLOCK, DECAY, Model, State
+from evsim.network import Network, Population, SpikeSource
+from evsim.stimuli import current_arrays, poisson_arrays, train_arrays
+from evsim.synapses import build_synapses
+
+__all__ = ["Built", "build"]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A network compiled for a number of threads."""
+
+    model: Model
+    state: State
+    layout: Layout
+    memory: Memory
+    n_synapses: NDArray[np.int64]  # per projection, in the order of the network
+
+
+def build(network: Network, n_threads: int, progress: Callable[[int], None]) -> Built:
+    """Compile `network` into flat arrays.
+
+    Parameters
+    ----------
+    n_threads : threads that neurons and synapses are divided among.
+    progress : called with the number of synapses just made.
+
+    Raises
+    ------
+    MemoryError : the network does not fit; names the population or projection that takes most.
+    ValueError : the network is empty, or a delay is too long to store.
+    """
+    layout = lay_out(network, n_threads)
+    memory = estimate_memory(network, layout)
+    memory.check(available_memory())
+    key = np.array([network.seed & 0xFFFFFFFF, network.seed >> 32], np.int64)
+    with ThreadPoolExecutor(n_threads) as pool:
+        synapse_fields, n_synapses, wide = build_synapses(network, layout, key, pool, progress)
+    coefficient_fields, current_gain, initial_v = _neurons(layout, network.dt, key)
+    model = Model(
+        population_start=layout.population_start,
+        population_size=np.array([p.size for p in layout.populations], np.int64),
+        population_input=layout.population_input,
+        population_n_receptors=layout.n_receptors,
+        slice_start=layout.slice_start,
+        slice_stop=layout.slice_stop,
+        **coefficient_fields,
+        **synapse_fields,
+        **poisson_arrays(network, layout, synapse_fields["input_unit"]),
+        **current_arrays(network, layout, current_gain),
+        **train_arrays(layout),
+        neuron_recorded=np.zeros(layout.n_neurons, np.uint8),
+        probe_start=np.zeros(1, np.int64),
+        probe_variable=np.zeros(0, np.int64),
+        probe_population=np.zeros(0, np.int64),
+        probe_every=np.zeros(0, np.int64),
+        probe_neuron=np.zeros(0, np.int64),
+        scalars=np.array(
+            [n_threads, layout.window, layout.target_bits, (layout.ring_slots << layout.target_bits) - 1, *key], np.int64
+        ),
+    )
+    state = State(
+        neuron_v=initial_v,
+        neuron_refractory=np.zeros(layout.n_neurons, np.int32),
+        input_current=np.zeros(layout.n_inputs, np.float32),
+        ring=np.zeros(layout.ring_slots << layout.target_bits, np.int64 if wide else np.int32),
+        window_spike=np.zeros((2, layout.window, layout.n_neurons), np.uint32),
+        window_count=np.zeros((2, layout.window, n_threads * 8), np.int64),
+        spike_offset=np.cumsum(np.concatenate([[0], layout.thread_neurons[:-1]])),
+        record_step=np.zeros((n_threads, 0), np.int64),
+        record_neuron=np.zeros((n_threads, 0), np.uint32),
+        record_count=np.zeros((2, n_threads * 8), np.int64),
+        frame_value=np.zeros(0, np.float32),
+        frame_start=np.zeros(0, np.int64),
+        population_spikes=np.zeros((n_threads, len(layout.populations)), np.int64),
+        thread_total=np.zeros((n_threads, 8), np.uint64),
+        barrier=np.zeros(1, np.uint64),
+    )
+    return Built(model, state, layout, memory, n_synapses)
+
+
+class _CoefficientPool:
+    """Model.parameter_value in the making; equal numbers share one place."""
+
+    def __init__(self) -> None:
+        self.pieces: list[NDArray[np.float32]] = []
+        self.size = 0
+        self.places: dict[float, int] = {}
+
+    def add(self, value: Any) -> tuple[int, int]:
+        """(start, step) of a coefficient: a number or one a neuron."""
+        array = np.asarray(value, np.float64)
+        if array.ndim and array.size and (array == array[0]).all():
+            array = array[0]
+        if array.ndim:
+            return self._append(array.astype(np.float32)), 1
+        number = float(array)
+        if number not in self.places:
+            self.places[number] = self._append(np.full(BLOCK, number, np.float32))
+        return self.places[number], 0
+
+    def _append(self, piece: NDArray[np.float32]) -> int:
+        self.pieces.append(piece)
+        self.size += piece.size
+        return self.size - piece.size
+
+
+def _neurons(
+    layout: Layout, dt: float, key: NDArray[np.int64]
+) -> tuple[dict[str, Any], list[Any], NDArray[np.float32]]:
+    """The coefficient fields of Model, each population's current gain, and the initial v of all neurons."""
+    pool = _CoefficientPool()
+    shape = (len(layout.populations), DECAY + 4 * max(int(layout.n_receptors.max()), 1))
+    start, step = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    soft = np.zeros(shape[0], np.uint8)
+    gains: list[Any] = []
+    initial_v = np.zeros(layout.n_neurons, np.float32)
+    for p, population in enumerate(layout.populations):
+        model = population.model
+        if isinstance(model, SpikeSource):
+            gains.append(0.0)
+            continue
+        values = {
+            name: _resolve(value, population, p, number, key)
+            for number, (name, value) in enumerate(model.parameters().items(), start=1)
+        }
+        c = model.coefficients(values, dt)
+        listed = [c.leak, c.drive, c.v_threshold, c.v_reset, c.v_min, c.refractory_steps]
+        for receptor in zip(c.decay, c.coupling, c.gain, c.jump, strict=True):
+            listed.extend(receptor)
+        for j, coefficient in enumerate(listed):
+            start[p, j], step[p, j] = pool.add(coefficient)
+        for k, tau in enumerate(model.receptors().values()):
+            if tau is None:
+                start[p, DECAY + 4 * k] = -1  # a delta synapse has no current
+        soft[p] = c.soft_reset
+        gains.append(c.current_gain)
+        v = model.resting_v(values) if population.initial_v is None else population.initial_v
+        first = int(layout.population_start[p])
+        initial_v[first : first + population.size] = _resolve(v, population, p, 0, key)
+    fields = {
+        "population_soft_reset": soft,
+        "parameter_value": np.concatenate([np.zeros(0, np.float32), *pool.pieces]),
+        "parameter_start": start,
+        "parameter_step": step,
+    }
+    return fields, gains, initial_v
+
+
+def _resolve(value: Any, population: Population, p: int, number: int, key: NDArray[np.int64]) -> Any:
+    """A number or array as float64; a distribution drawn for every neuron."""
+    if not isinstance(value, Distribution):
+        return np.asarray(value, np.float64)
+    drawn = np.empty(population.size)
+    construction.draw_values(value.quantile_table(), population.size, number, p, *key, drawn)
+    return drawn

@@ -1,0 +1,228 @@
+"""Kernels that turn connection rules into sorted CSR rows.
+
+Synapse candidate k of a projection is a pure function of (seed, projection, k), so the kernels run over disjoint
+ranges of k in parallel, twice: once to count, once to fill. Then each row is sorted, which makes the result
+independent of how the work was divided.
+"""
+
+import numpy as np
+
+from evsim.connectivity import (
+    ALL_TO_ALL,
+    FIXED_INDEGREE,
+    FIXED_OUTDEGREE,
+    FIXED_TOTAL_NUMBER,
+    ONE_TO_ONE,
+    PAIRWISE_BERNOULLI,
+)
+from evsim.jit import compile_kernel, register_jitable
+from evsim.philox import (
+    PURPOSE_ATTRIBUTE,
+    PURPOSE_INITIAL,
+    PURPOSE_PAIR,
+    PURPOSE_PERMUTATION,
+    permute,
+    philox,
+    quantile,
+    u64,
+    uniform_integer,
+)
+
+# entries of the `rule` argument, int64
+CODE, DEGREE, N_SOURCE, N_TARGET, SELF_OFFSET, SAME, AUTAPSES, MULTAPSES = range(8)
+THRESHOLD, PROJECTION, HALF_BITS, KEY0, KEY1, INPUT, TARGET_BITS, TARGET_START = range(8, 16)
+N_RULE = 16
+
+UNIFORM, LISTED, DRAWN = range(3)  # how a projection's weights or delays are given
+
+
+@register_jitable
+def _philox(rule, k, purpose):
+    low, high = u64(k) & u64(0xFFFFFFFF), u64(k) >> u64(32)
+    return philox(low, high, u64(rule[PROJECTION]), u64(purpose), u64(rule[KEY0]), u64(rule[KEY1]))
+
+
+@register_jitable
+def _one_of(rule, k, row, rank, n, self_index):
+    """The partner of `row` in its synapse number `rank`: one of n, never self_index unless autapses are allowed."""
+    excluded = rule[SAME] == 1 and rule[AUTAPSES] == 0 and 0 <= self_index < n
+    if excluded:
+        n -= 1
+    if rule[MULTAPSES] == 1:
+        x0, x1, x2, x3 = _philox(rule, k >> 1, PURPOSE_PAIR)
+        partner = np.int64(uniform_integer(x0, x1, u64(n)) if k & 1 == 0 else uniform_integer(x2, x3, u64(n)))
+    else:
+        k0, k1, k2, k3 = _philox(rule, row, PURPOSE_PERMUTATION)
+        partner = np.int64(permute(u64(rank), u64(n), u64(rule[HALF_BITS]), k0, k1, k2, k3))
+    return partner + 1 if excluded and partner >= self_index else partner
+
+
+@register_jitable
+def _any_pair(rule, k):
+    """Pair k of fixed_total_number."""
+    n_source, n_target = rule[N_SOURCE], rule[N_TARGET]
+    no_autapse = rule[SAME] == 1 and rule[AUTAPSES] == 0
+    if rule[MULTAPSES] == 0:
+        per_source = n_target - 1 if no_autapse else n_target
+        k0, k1, k2, k3 = _philox(rule, 0, PURPOSE_PERMUTATION)
+        pair = np.int64(permute(u64(k), u64(n_source * per_source), u64(rule[HALF_BITS]), k0, k1, k2, k3))
+        source, target = pair // per_source, pair % per_source
+        return source, target + 1 if no_autapse and target >= source else target
+    attempt = 0
+    while True:
+        x0, x1, x2, x3 = _philox(rule, k, PURPOSE_PAIR + (attempt << 8))
+        source = np.int64(uniform_integer(x0, x1, u64(n_source)))
+        target = np.int64(uniform_integer(x2, x3, u64(n_target)))
+        if not no_autapse or target + rule[SELF_OFFSET] != source:
+            return source, target
+        attempt += 1
+
+
+@register_jitable
+def draw_pair(rule, pre, post, k):
+    """(is it a synapse, source, target) of candidate k; indices within the source and target slices."""
+    code = rule[CODE]
+    if code == FIXED_INDEGREE:
+        target = k // rule[DEGREE]
+        rank = k % rule[DEGREE]
+        return True, _one_of(rule, k, target, rank, rule[N_SOURCE], target + rule[SELF_OFFSET]), target
+    if code == FIXED_OUTDEGREE:
+        source = k // rule[DEGREE]
+        rank = k % rule[DEGREE]
+        return True, source, _one_of(rule, k, source, rank, rule[N_TARGET], source - rule[SELF_OFFSET])
+    if code == FIXED_TOTAL_NUMBER:
+        source, target = _any_pair(rule, k)
+        return True, source, target
+    if code == ONE_TO_ONE:
+        return True, k, k
+    if code == ALL_TO_ALL or code == PAIRWISE_BERNOULLI:
+        source = k // rule[N_TARGET]
+        target = k % rule[N_TARGET]
+        wanted = not (rule[SAME] == 1 and rule[AUTAPSES] == 0 and target + rule[SELF_OFFSET] == source)
+        if code == PAIRWISE_BERNOULLI and wanted:
+            x0, x1, x2, x3 = _philox(rule, k >> 2, PURPOSE_PAIR)
+            word = k & 3
+            x = x0 if word == 0 else x1 if word == 1 else x2 if word == 2 else x3
+            wanted = np.int64(x) < rule[THRESHOLD]
+        return wanted, source, target
+    return True, pre[k], post[k]
+
+
+@compile_kernel
+def count_synapses(rule, pre, post, k_first, k_stop, group_thread, n_threads, count):
+    """Count synapses per (source, thread of the target) into count (n_source * n_threads,) for k in [k_first, k_stop)."""
+    for k in range(k_first, k_stop):
+        wanted, source, target = draw_pair(rule, pre, post, k)
+        if wanted:
+            thread = group_thread[(target + rule[TARGET_START]) >> 7]
+            count[source * n_threads + thread] += 1
+
+
+@compile_kernel
+def fill_synapses(
+    rule,
+    pre,
+    post,
+    k_first,
+    k_stop,
+    group_thread,
+    n_threads,
+    weight_kind,
+    weight_list,
+    weight_table,
+    delay_kind,
+    delay_list,
+    delay_table,
+    dt,
+    cursor,
+    synapse,
+    weight,
+    weight_shift,
+):
+    """Write the synapses of candidates [k_first, k_stop), row segment by row segment at `cursor`.
+
+    `delay_list` (steps) and `weight_list` hold one value, or one a candidate; the tables are quantile tables.
+    The weight (float32) of synapse s goes to weight[s + weight_shift] unless weight_kind is UNIFORM.
+    """
+    for k in range(k_first, k_stop):
+        wanted, source, target = draw_pair(rule, pre, post, k)
+        if not wanted:
+            continue
+        word_weight, word_delay = u64(0), u64(0)
+        if weight_kind == DRAWN or delay_kind == DRAWN:
+            word_weight, word_delay, _, _ = _philox(rule, k, PURPOSE_ATTRIBUTE)
+        if delay_kind == UNIFORM:
+            steps = delay_list[0]
+        elif delay_kind == LISTED:
+            steps = delay_list[k]
+        else:
+            steps = max(np.int64(1), np.int64(np.rint(quantile(delay_table, word_delay) / dt)))
+        row = source * n_threads + group_thread[(target + rule[TARGET_START]) >> 7]
+        at = cursor[row]
+        cursor[row] = at + 1
+        synapse[at] = np.uint32((steps << rule[TARGET_BITS]) | (rule[INPUT] + target))
+        if weight_kind == LISTED:
+            weight[at + weight_shift] = np.float32(weight_list[k])
+        elif weight_kind == DRAWN:
+            weight[at + weight_shift] = np.float32(quantile(weight_table, word_weight))
+
+
+@compile_kernel
+def sort_rows(row_start, first_row, last_row, synapse, weight_bits, weight_shift, uniform):
+    """Sort each row segment [first_row, last_row) by synapse (so by delay, then target), then by weight.
+
+    `weight_bits` is the int32 view of the weights; that of synapse s is weight_bits[s + weight_shift].
+    """
+    scratch = np.empty(1024, np.uint64)
+    for row in range(first_row, last_row):
+        start, stop = row_start[row], row_start[row + 1]
+        n = stop - start
+        if n < 2:
+            continue
+        if uniform:
+            synapse[start:stop].sort()
+            continue
+        if scratch.size < n:
+            scratch = np.empty(2 * n, np.uint64)
+        pairs = scratch[:n]
+        for j in range(n):
+            pairs[j] = (u64(synapse[start + j]) << u64(32)) | u64(np.uint32(weight_bits[start + j + weight_shift]))
+        pairs.sort()
+        for j in range(n):
+            synapse[start + j] = np.uint32(pairs[j] >> u64(32))
+            weight_bits[start + j + weight_shift] = np.int32(np.uint32(pairs[j] & u64(0xFFFFFFFF)))
+
+
+@compile_kernel
+def sum_weights(
+    row_start, thread, n_threads, synapse, weight, weight_shift, uniform, value, mask, most, least
+):
+    """Add each input's largest possible arriving sums of positive and of negative weights to most and least.
+
+    Only the targets of one thread, so that threads do not meet. `mask` cuts the input index out of a synapse.
+    """
+    for row in range(thread, row_start.size - 1, n_threads):
+        for s in range(row_start[row], row_start[row + 1]):
+            w = value if uniform else np.float64(weight[s + weight_shift])
+            at = synapse[s] & mask
+            if w > 0.0:
+                most[at] += w
+            else:
+                least[at] += w
+
+
+@compile_kernel
+def to_fixed_point(weight, bits, first, stop, unit):
+    """Replace float32 weights by the nearest whole number of units, in place (`bits` is the int32 view)."""
+    for s in range(first, stop):
+        bits[s] = np.int32(np.rint(np.float64(weight[s]) / unit))
+
+
+@compile_kernel
+def draw_values(table, n, parameter, population, key0, key1, out):
+    """n draws of a distribution for the neurons of a population: initial values and parameters."""
+    for i in range(n):
+        x0, x1, x2, x3 = philox(
+            u64(i), u64(parameter), u64(population), u64(PURPOSE_INITIAL), u64(key0), u64(key1)
+        )
+        out[i] = quantile(table, x0)

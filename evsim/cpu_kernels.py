@@ -1,0 +1,385 @@
+"""The CPU engine: each thread advances its own neurons through a window, then takes in the spikes of all.
+
+A window is as many steps as the shortest delay, so no spike of a window arrives within it: threads meet once a
+window. A thread adds spikes to its own targets only (rows are stored per source and thread), so there are no
+atomics, and fixed-point sums make the order of spikes irrelevant.
+"""
+
+import numpy as np
+
+from evsim.dynamics import count_passed, decay_current, fire, integrate, receive, reset
+from evsim.jit import atomic_add, atomic_load, compile_kernel, prefetch, register_jitable, yield_core
+from evsim.model import (
+    BLOCK,
+    COUPLING,
+    DECAY,
+    DRIVE,
+    GAIN,
+    JUMP,
+    LEAK,
+    REFRACTORY_STEPS,
+    V_MIN,
+    V_RESET,
+    V_THRESHOLD,
+)
+from evsim.philox import PURPOSE_POISSON, philox
+
+f32 = np.float32
+i32 = np.int32
+i64 = np.int64
+u32 = np.uint32
+u64 = np.uint64
+
+# Indices are uint64 throughout: a signed index costs a test for negative values and stops loops from vectorising.
+
+
+@register_jitable
+def _meet(barrier, n_threads):
+    """Wait until all threads have come here; one counter that only grows."""
+    if n_threads == u64(1):
+        return
+    arrived = atomic_add(barrier, u64(0), u64(1))
+    goal = (arrived // n_threads + u64(1)) * n_threads
+    spins = 0
+    while atomic_load(barrier, u64(0)) < goal:
+        spins += 1
+        if spins > 2000:
+            yield_core()
+
+
+@register_jitable
+def _interval(change_step, first, stop, step):
+    """Which of the intervals that begin at change_step[first:stop] holds `step`; -1 before the first."""
+    low, high = first, stop
+    while low < high:
+        middle = (low + high) >> 1
+        if change_step[middle] <= step:
+            low = middle + 1
+        else:
+            high = middle
+    return low - first - 1
+
+
+@register_jitable
+def _fill_words(word, first_group, n_groups, step, stimulus, key0, key1):
+    """Uniform 32-bit words for the neurons of whole groups, at one step."""
+    for g in range(n_groups):
+        call = (first_group + g) * u64(32)
+        at = g * u64(128)
+        for c in range(u64(32)):
+            x0, x1, x2, x3 = philox(
+                call + c, step & u64(0xFFFFFFFF), stimulus, (step >> u64(32)) << u64(8) | u64(PURPOSE_POISSON), key0, key1
+            )
+            word[at + c] = u32(x0)
+            word[at + u64(32) + c] = u32(x1)
+            word[at + u64(64) + c] = u32(x2)
+            word[at + u64(96) + c] = u32(x3)
+
+
+@register_jitable
+def _add_poisson(x, word, start, stop, base, threshold, n_thresholds, weight):
+    """x += weight * Poisson number of each neuron in [start, stop), all with the same thresholds."""
+    for i in range(start, stop):
+        x[i] += base * weight
+    for j in range(u64(0), n_thresholds, u64(4)):
+        t0, t1, t2, t3 = threshold[j], threshold[j + u64(1)], threshold[j + u64(2)], threshold[j + u64(3)]
+        for i in range(start, stop):
+            x[i] += weight * count_passed(word[i], t0, t1, t2, t3)
+
+
+@compile_kernel
+def _add_poisson_classes(x, word, start, stop, rate_class, class_at, base, n_thresholds, threshold, weight):
+    """The same with thresholds of each neuron's own: its class is rate_class[class_at + i - start]."""
+    for i in range(start, stop):
+        row = u64(rate_class[class_at + (i - start)])
+        n = base[row]
+        j = u64(0)
+        while j < u64(n_thresholds[row]) and word[i] > threshold[row, j]:
+            n += i32(1)
+            j += u64(1)
+        x[i] += n * weight
+
+
+@register_jitable
+def _take_input(ring, at, n, x):
+    """Move a block's arrived input out of the ring."""
+    for i in range(n):
+        x[i] = ring[at + i]
+        ring[at + i] = 0
+
+
+@register_jitable
+def _receive_delta(drive, x, n, unit, jump, at_jump):
+    for i in range(n):
+        drive[i] = receive(drive[i], f32(0.0), f32(x[i]) * unit, f32(0.0), jump[at_jump + i])
+
+
+@register_jitable
+def _receive_current(drive, x, n, unit, current, at, value, at_coupling, at_jump):
+    for i in range(n):
+        drive[i] = receive(drive[i], current[at + i], f32(x[i]) * unit, value[at_coupling + i], value[at_jump + i])
+
+
+@register_jitable
+def _decay(x, n, unit, current, at, value, at_decay, at_gain):
+    for i in range(n):
+        current[at + i] = decay_current(current[at + i], f32(x[i]) * unit, value[at_decay + i], value[at_gain + i])
+
+
+@register_jitable
+def _integrate(v, at, drive, n, refractory, value, at_leak, at_v_min):
+    """drive becomes v before the reset."""
+    for i in range(n):
+        drive[i] = integrate(v[at + i], drive[i], value[at_leak + i], value[at_v_min + i], refractory[at + i])
+
+
+@register_jitable
+def _fire(v, at, v_pre, n, refractory, fired, value, at_threshold):
+    """Store v, note who spikes, count the refractory time down."""
+    for i in range(n):
+        left = refractory[at + i]
+        fired[i] = i32(fire(v_pre[i], value[at_threshold + i], left))
+        refractory[at + i] = max(left - i32(1), i32(0))
+        v[at + i] = v_pre[i]
+
+
+@compile_kernel
+def _emit(model, state, p, at, n, fired, soft, at_reset, at_refractory, count, spikes, step, checksum):
+    """Reset the neurons that fired, append them to the spikes of the step; returns (new count, checksum)."""
+    value = model.parameter_value
+    pairs = fired.view(np.uint64)
+    for word in range((n + u64(1)) >> u64(1)):
+        if pairs[word] == u64(0):
+            continue
+        for i in range(word << u64(1), min((word << u64(1)) + u64(2), n)):
+            if fired[i] == i32(0):
+                continue
+            neuron = at + i
+            state.neuron_v[neuron] = reset(state.neuron_v[neuron], value[at_reset + i], soft)
+            state.neuron_refractory[neuron] = i32(value[at_refractory + i])
+            spikes[u64(count)] = u32(neuron)
+            count += 1
+            checksum += spike_hash(step, neuron - u64(model.population_start[p]), u64(p))
+    return count, checksum
+
+
+@register_jitable
+def spike_hash(step, neuron, population):
+    """A 64-bit hash of one spike; summed over all spikes it is the run's checksum, whatever their order."""
+    h = step * u64(0x9E3779B97F4A7C15) + neuron * u64(0xC2B2AE3D27D4EB4F) + population * u64(0x165667B19E3779F9)
+    h = (h ^ (h >> u64(30))) * u64(0xBF58476D1CE4E5B9)
+    h = (h ^ (h >> u64(27))) * u64(0x94D049BB133111EB)
+    return h ^ (h >> u64(31))
+
+
+@compile_kernel
+def _record_block(model, state, p, first, stop, step, frame_step, v_pre, input_size):
+    """Write this block's part of the frames that are due at `step`."""
+    for probe in range(model.probe_population.size):
+        if model.probe_population[probe] != p or step % model.probe_every[probe] != 0:
+            continue
+        start, end = model.probe_start[probe], model.probe_start[probe + 1]
+        frame = step // model.probe_every[probe] - (frame_step + model.probe_every[probe] - 1) // model.probe_every[probe]
+        row = state.frame_start[probe] + frame * (end - start)
+        variable = model.probe_variable[probe]
+        at = start + np.searchsorted(model.probe_neuron[start:end], first)
+        while at < end and model.probe_neuron[at] < stop:
+            i = model.probe_neuron[at]
+            if variable == -1:
+                x = state.neuron_v[model.population_start[p] + i]
+            elif variable == -2:
+                x = v_pre[i - first]
+            else:
+                x = state.input_current[model.population_input[p] + variable * input_size + i]
+            state.frame_value[row + at - start] = x
+            at += 1
+
+
+@compile_kernel
+def _update_block(model, state, p, first, stop, first_step, n_steps, chunk_start, parity, counts, spikes, x, drive, word, fired, checksum):
+    """Advance neurons [first, stop) of population p through n_steps; returns the checksum of their spikes."""
+    value = model.parameter_value
+    start, stride = model.parameter_start, model.parameter_step
+    target_bits, ring_mask = u64(model.scalars[2]), u64(model.scalars[3])
+    key0, key1 = u64(model.scalars[4]), u64(model.scalars[5])
+    n = u64(stop - first)
+    neuron = u64(model.population_start[p] + first)
+    input_size = ((model.population_size[p] + 127) >> 7) << 7
+    at_drive = u64(start[p, DRIVE] + stride[p, DRIVE] * first)
+    at_leak = u64(start[p, LEAK] + stride[p, LEAK] * first)
+    at_v_min = u64(start[p, V_MIN] + stride[p, V_MIN] * first)
+    at_threshold = u64(start[p, V_THRESHOLD] + stride[p, V_THRESHOLD] * first)
+    at_reset = u64(start[p, V_RESET] + stride[p, V_RESET] * first)
+    at_refractory = u64(start[p, REFRACTORY_STEPS] + stride[p, REFRACTORY_STEPS] * first)
+    soft = model.population_soft_reset[p] == 1
+    has_probes = False
+    for probe in range(model.probe_population.size):
+        has_probes = has_probes or model.probe_population[probe] == p
+    for w in range(n_steps):
+        step = first_step + w
+        for i in range(n):
+            drive[i] = value[at_drive + i]
+        for c in range(model.current_start[p], model.current_start[p + 1]):
+            row = _interval(model.current_change_step, model.current_change[c], model.current_change[c + 1], step)
+            if row >= 0:
+                a, b = max(first, model.current_range[c, 0]), min(stop, model.current_range[c, 1])
+                column = model.current_value_step[c, 1]
+                at = model.current_value_start[c] + row * model.current_value_step[c, 0] - column * model.current_range[c, 0]
+                for i in range(a, b):
+                    drive[u64(i - first)] += model.current_value[u64(at + column * i)]
+        for k in range(model.population_n_receptors[p]):
+            at = u64(model.population_input[p] + k * input_size + first)
+            _take_input(state.ring, ((u64(step) << target_bits) & ring_mask) + at, n, x)
+            for s in range(model.poisson_start[p], model.poisson_start[p + 1]):
+                if model.poisson_receptor[s] != k:
+                    continue
+                a, b = max(first, model.poisson_range[s, 0]), min(stop, model.poisson_range[s, 1])
+                row = _interval(model.poisson_change_step, model.poisson_change[s], model.poisson_change[s + 1], step)
+                if a >= b or row < 0:
+                    continue
+                _fill_words(word, u64(first >> 7), (n + u64(127)) >> u64(7), u64(step), u64(model.poisson_index[s]), key0, key1)
+                at_class = model.poisson_class_start[s] + row * model.poisson_class_step[s, 0]
+                if model.poisson_class_step[s, 1] == 0:
+                    r = u64(model.poisson_class[at_class])
+                    _add_poisson(x, word, u64(a - first), u64(b - first), model.poisson_base[r], model.poisson_threshold[r],
+                                 u64(model.poisson_n_thresholds[r]), model.poisson_weight[s])
+                else:
+                    _add_poisson_classes(x, word, u64(a - first), u64(b - first), model.poisson_class,
+                                         u64(at_class + a - model.poisson_range[s, 0]), model.poisson_base,
+                                         model.poisson_n_thresholds, model.poisson_threshold, model.poisson_weight[s])
+            unit = model.input_unit[p, k]
+            j = DECAY + 4 * k
+            at_jump = u64(start[p, JUMP + 4 * k] + stride[p, JUMP + 4 * k] * first)
+            if start[p, j] < 0:  # a delta synapse
+                _receive_delta(drive, x, n, unit, value, at_jump)
+            else:
+                at_coupling = u64(start[p, COUPLING + 4 * k] + stride[p, COUPLING + 4 * k] * first)
+                at_gain = u64(start[p, GAIN + 4 * k] + stride[p, GAIN + 4 * k] * first)
+                at_decay = u64(start[p, j] + stride[p, j] * first)
+                _receive_current(drive, x, n, unit, state.input_current, at, value, at_coupling, at_jump)
+                _decay(x, n, unit, state.input_current, at, value, at_decay, at_gain)
+        _integrate(state.neuron_v, neuron, drive, n, state.neuron_refractory, value, at_leak, at_v_min)
+        _fire(state.neuron_v, neuron, drive, n, state.neuron_refractory, fired, value, at_threshold)
+        count, checksum = _emit(model, state, p, neuron, n, fired, soft, at_reset, at_refractory, counts[w], spikes[w], u64(step), checksum)
+        counts[w] = count
+        if has_probes:
+            _record_block(model, state, p, first, stop, step, chunk_start, drive, input_size)
+    return checksum
+
+
+@compile_kernel
+def _emit_trains(model, state, p, first_step, n_steps, counts, spikes, checksum):
+    """Append the explicit spikes of source population p."""
+    at = model.train_start[p] + np.searchsorted(model.train_step[model.train_start[p] : model.train_start[p + 1]], first_step)
+    while at < model.train_start[p + 1] and model.train_step[at] < first_step + n_steps:
+        w = model.train_step[at] - first_step
+        spikes[w, counts[w]] = model.train_neuron[at]
+        counts[w] += 1
+        checksum += spike_hash(u64(model.train_step[at]), u64(model.train_neuron[at]) - u64(model.population_start[p]), u64(p))
+        at += 1
+    return checksum
+
+
+@compile_kernel
+def _record_spikes(model, state, thread, first_step, n_steps, counts, spikes, used):
+    """Append this thread's spikes of the window that are recorded; returns how many the buffer now holds."""
+    for w in range(n_steps):
+        for j in range(counts[w]):
+            neuron = spikes[w, j]
+            if model.neuron_recorded[neuron]:
+                state.record_step[thread, used] = first_step + w
+                state.record_neuron[thread, used] = neuron
+                used += 1
+    return used
+
+
+@register_jitable
+def _deliver_row(ring, ring_mask, base, synapse, start, stop, weight):
+    """Add one weight to the targets of a row."""
+    for s in range(start, stop):
+        at = (u64(synapse[s]) + base) & ring_mask
+        ring[at] += weight
+
+
+@register_jitable
+def _deliver_row_weights(ring, ring_mask, base, synapse, start, stop, weight, shift):
+    """Add each synapse's own weight to the targets of a row."""
+    for s in range(start, stop):
+        at = (u64(synapse[s]) + base) & ring_mask
+        ring[at] += weight[s + shift]
+
+
+@compile_kernel
+def _deliver(model, ring, thread, step, spikes, n_spikes):
+    """Deliver spikes of one step to the targets of one thread; returns the number of synaptic events."""
+    n_threads = u64(model.scalars[0])
+    ring_mask = u64(model.scalars[3])
+    base = u64(step) << u64(model.scalars[2])
+    p = 0
+    events = u64(0)
+    for j in range(u64(n_spikes)):
+        neuron = i64(spikes[j])
+        while neuron >= model.population_start[p + 1]:
+            p += 1
+        for q in range(model.outgoing_start[p], model.outgoing_start[p + 1]):
+            if neuron < model.projection_source[q, 0] or neuron >= model.projection_source[q, 1]:
+                continue
+            row = u64(model.projection_row[q]) + u64(neuron - model.projection_source[q, 0]) * n_threads + thread
+            start, stop = u64(model.row_start[row]), u64(model.row_start[row + u64(1)])
+            events += stop - start
+            if model.projection_uniform[q]:
+                _deliver_row(ring, ring_mask, base, model.synapse, start, stop, model.projection_fixed_weight[q])
+            else:
+                _deliver_row_weights(ring, ring_mask, base, model.synapse, start, stop, model.synapse_weight,
+                                     u64(model.projection_weight[q]))
+    return events
+
+
+@compile_kernel
+def advance(model, state, scratch, thread, chunk_start, n_steps):
+    """Advance by up to n_steps from step chunk_start, as thread `thread` of all.
+
+    Returns the steps done and the spikes recorded by this thread. Stops early, with all threads at the same step,
+    when one more window might not fit in the spike record.
+    """
+    n_threads, window = model.scalars[0], model.scalars[1]
+    capacity = state.record_step.shape[1]
+    x, drive, word, fired = scratch
+    used = 0
+    checksum, events = u64(0), u64(0)
+    done = 0
+    parity = 0
+    while done < n_steps:
+        first_step = chunk_start + done
+        n = min(window, n_steps - done)
+        counts = np.zeros(window, np.int64)
+        spikes = state.window_spike[parity, :, state.spike_offset[thread] :]
+        for p in range(model.population_size.size):
+            first, stop = model.slice_start[p, thread], model.slice_stop[p, thread]
+            before = counts.sum()
+            if model.population_input[p] < 0:
+                if first < stop:
+                    checksum = _emit_trains(model, state, p, first_step, n, counts, spikes, checksum)
+            else:
+                for block in range(first, stop, BLOCK):
+                    checksum = _update_block(model, state, p, block, min(block + BLOCK, stop), first_step, n, chunk_start,
+                                             parity, counts, spikes, x, drive, word, fired, checksum)
+            state.population_spikes[thread, p] += counts.sum() - before
+        for w in range(n):
+            state.window_count[parity, w, thread * 8] = counts[w]
+        used = _record_spikes(model, state, thread, first_step, n, counts, spikes, used)
+        state.record_count[parity, thread * 8] = used
+        _meet(state.barrier, u64(n_threads))
+        full = False
+        for t in range(n_threads):
+            full = full or state.record_count[parity, t * 8] + window * state.window_spike.shape[2] > capacity
+            for w in range(n):
+                events += _deliver(model, state.ring, u64(thread), first_step + w,
+                                   state.window_spike[parity, w, state.spike_offset[t] :], state.window_count[parity, w, t * 8])
+        done += n
+        parity = 1 - parity
+        if full:
+            break
+    state.thread_total[thread, 0] += events
+    state.thread_total[thread, 1] += checksum
+    return done, used

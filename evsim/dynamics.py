@@ -1,0 +1,55 @@
+"""The physics of one step, written once: plain scalar functions shared by the kernels of every backend.
+
+All models are one affine update. With v the membrane potential, i_k the synaptic current of receptor k, and x_k
+the summed weight of the spikes that arrive at receptor k in this step:
+
+    v   <- leak * v + sum_k (coupling_k * i_k + jump_k * x_k) + drive        (v held while refractory)
+    i_k <- decay_k * i_k + gain_k * x_k
+    spike if v >= v_threshold;  then v <- v_reset (hard)  or  v <- v - v_reset (soft),  refractory for t_ref
+
+The coefficients are computed by the host once, in float64 (see `neurons`); no function here is transcendental.
+"""
+
+import numpy as np
+
+from evsim.jit import fma, register_jitable
+
+f32 = np.float32
+i32 = np.int32
+
+
+@register_jitable
+def receive(drive, i, x, coupling, jump):
+    """Add one receptor's share to the drive: coupling * i + jump * x."""
+    return fma(coupling, i, fma(jump, x, drive))
+
+
+@register_jitable
+def decay_current(i, x, decay, gain):
+    """The synaptic current after this step's input."""
+    return fma(decay, i, gain * x)
+
+
+@register_jitable
+def integrate(v, drive, leak, v_min, refractory):
+    """The membrane potential before a spike: held while refractory, never below v_min."""
+    v_next = max(fma(leak, v, drive), v_min)
+    return v if refractory > i32(0) else v_next
+
+
+@register_jitable
+def fire(v, v_threshold, refractory):
+    """Whether the neuron spikes (v >= v_threshold, outside the refractory time)."""
+    return v >= v_threshold and refractory <= i32(0)
+
+
+@register_jitable
+def reset(v, v_reset, soft):
+    """The membrane potential after a spike: set to v_reset (hard) or lowered by it (soft)."""
+    return v - v_reset if soft else v_reset
+
+
+@register_jitable
+def count_passed(word, t0, t1, t2, t3):
+    """How many of four thresholds a uniform 32-bit word passes: a Poisson number is the count over all of them."""
+    return i32(word > t0) + i32(word > t1) + i32(word > t2) + i32(word > t3)

@@ -1,0 +1,130 @@
+"""How evsim compiles: one place for the options of every kernel and for the on-disk cache.
+
+Compiled kernels are kept in a folder whose name carries a hash of evsim's own sources and of the versions of
+numba and numpy, so a second start is fast and a stale kernel is never loaded (numba itself does not notice
+that a helper in another file has changed). The folder lies in `EVSIM_CACHE_DIR`, or in the user's cache folder.
+"""
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils
+from numba.extending import intrinsic, overload, register_jitable
+
+__all__ = ["atomic_add", "atomic_load", "compile_kernel", "fma", "prefetch", "register_jitable", "yield_core"]
+
+
+def _cache_folder() -> str:
+    package = Path(__file__).parent
+    digest = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version}".encode())
+    for source in sorted(package.glob("*.py")):
+        digest.update(source.read_bytes())
+    if "EVSIM_CACHE_DIR" in os.environ:
+        base = Path(os.environ["EVSIM_CACHE_DIR"])
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", tempfile.gettempdir())) / "evsim"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "evsim"
+    folder = base / digest.hexdigest()[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError:
+        folder = Path(tempfile.gettempdir()) / f"evsim-{digest.hexdigest()[:16]}"
+    return str(folder)
+
+
+_CACHE_FOLDER = _cache_folder()
+
+
+def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` for the CPU on its first call: releases the GIL, never raises, cached on disk."""
+    previous = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = (
+        _CACHE_FOLDER  # read when the dispatcher is made, and by users' own kernels later
+    )
+    try:
+        return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    finally:
+        numba.config.CACHE_DIR = previous
+
+
+def fma(a: Any, b: Any, c: Any) -> Any:
+    """a * b + c, rounded once: the same number on every backend."""
+    return type(a)(np.float64(a) * np.float64(b) + np.float64(c))
+
+
+@intrinsic
+def _fma_cpu(_typing_context, a, b, c):  # type: ignore[no-untyped-def]
+    if not (isinstance(a, numba.types.Float) and a == b == c):
+        return None
+
+    def codegen(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.fma(*arguments)
+
+    return a(a, b, c), codegen
+
+
+@overload(fma, target="cpu")
+def _overload_fma(a, b, c):  # type: ignore[no-untyped-def]
+    if isinstance(a, numba.types.Float) and a == b == c:
+        return lambda a, b, c: _fma_cpu(a, b, c)
+    return None
+
+
+def _element_pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    view = context.make_array(array_type)(context, builder, array)
+    return cgutils.get_item_pointer(context, builder, array_type, view, [index], wraparound=False)
+
+
+@intrinsic
+def atomic_add(_typing_context, array, index, value):  # type: ignore[no-untyped-def]
+    """Add `value` to `array[index]` (sequentially consistent) and return what was there before."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        pointer = _element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        return builder.atomic_rmw("add", pointer, arguments[2], "seq_cst")
+
+    return array.dtype(array, numba.types.uint64, array.dtype), codegen
+
+
+@intrinsic
+def atomic_load(_typing_context, array, index):  # type: ignore[no-untyped-def]
+    """`array[index]`, read afresh from memory (acquire)."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        pointer = _element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        return builder.load_atomic(pointer, "acquire", align=array.dtype.bitwidth // 8)
+
+    return array.dtype(array, numba.types.uint64), codegen
+
+
+@intrinsic
+def prefetch(_typing_context, array, index):  # type: ignore[no-untyped-def]
+    """Ask the processor to fetch `array[index]` into its cache; any index is allowed."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        pointer = _element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        byte_pointer = ir.IntType(8).as_pointer()
+        word = ir.IntType(32)
+        function_type = ir.FunctionType(ir.VoidType(), [byte_pointer, word, word, word])
+        name = "llvm.prefetch.p0i8" if str(byte_pointer) == "i8*" else "llvm.prefetch.p0"
+        function = cgutils.get_or_insert_function(builder.module, function_type, name)
+        builder.call(function, [builder.bitcast(pointer, byte_pointer), word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return numba.types.void(array, numba.types.uint64), codegen
+
+
+yield_core = numba.types.ExternalFunction(
+    "SwitchToThread" if sys.platform == "win32" else "sched_yield", numba.types.int32()
+)

@@ -1,0 +1,122 @@
+"""Where populations, inputs and threads lie in the flat arrays: known before anything is allocated."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evsim.distributions import Distribution
+from evsim.model import GROUP
+from evsim.network import Network, Population, Projection, SpikeSource
+
+MAX_WINDOW = 16  # steps; a longer window gains nothing and takes memory
+SYNAPSE_BITS = 32
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Places in the flat arrays of `model`; see there."""
+
+    populations: list[Population]
+    n_threads: int
+    population_start: NDArray[np.int64]  # (n_pop + 1,)
+    population_input: NDArray[np.int64]  # (n_pop,)
+    n_receptors: NDArray[np.int64]  # (n_pop,)
+    slice_start: NDArray[np.int64]  # (n_pop, n_threads)
+    slice_stop: NDArray[np.int64]
+    n_inputs: int
+    target_bits: int
+    min_delay: int  # steps
+    max_delay: int
+
+    @property
+    def n_neurons(self) -> int:
+        """Neuron places, padding included."""
+        return int(self.population_start[-1])
+
+    @property
+    def window(self) -> int:
+        """Steps between two exchanges of spikes."""
+        return min(self.min_delay, MAX_WINDOW)
+
+    @property
+    def ring_slots(self) -> int:
+        """Steps the ring of arriving input holds: the longest delay, rounded up to a power of two."""
+        return int(1 << (self.max_delay - 1).bit_length())
+
+    @property
+    def thread_neurons(self) -> NDArray[np.int64]:
+        """Neurons of each thread, (n_threads,)."""
+        return (self.slice_stop - self.slice_start).sum(axis=0)
+
+    def index(self, population: Population) -> int:
+        """The population's number."""
+        return self.populations.index(population)
+
+    def group_thread(self, population: Population) -> NDArray[np.int64]:
+        """Which thread owns each group of 128 neurons of a population."""
+        p = self.index(population)
+        groups = np.arange(padded(population.size) // GROUP) * GROUP
+        return np.searchsorted(self.slice_stop[p], groups, side="right")
+
+
+def padded(n: int) -> int:
+    """n rounded up to whole groups."""
+    return -(-n // GROUP) * GROUP
+
+
+def delay_range(projection: Projection, dt: float) -> tuple[int, int]:
+    """The shortest and longest delay of a projection in steps."""
+    delay = projection.delay
+    low, high = delay.bounds() if isinstance(delay, Distribution) else (delay.min(initial=np.inf), delay.max(initial=dt))
+    return max(1, round(min(low, high) / dt)), max(1, round(high / dt))
+
+
+def lay_out(network: Network, n_threads: int) -> Layout:
+    """Place the network for `n_threads` threads; refuses a network without neurons and a delay too long to store."""
+    populations = list(network.populations.values())
+    if not populations:
+        raise ValueError("network: it has no population; add one with add_population")
+    start = np.cumsum([0, *(padded(p.size) for p in populations)])
+    receptors = [0 if isinstance(p.model, SpikeSource) else len(p.model.receptors()) for p in populations]
+    inputs = np.cumsum([0, *(k * padded(p.size) for k, p in zip(receptors, populations, strict=True))])
+    target_bits = max(int(inputs[-1] - 1).bit_length(), 1)
+    longest = 2 ** max(SYNAPSE_BITS - target_bits, 0) - 1
+    ranges = [delay_range(projection, network.dt) for projection in network.projections]
+    for projection, (_, high) in zip(network.projections, ranges, strict=True):
+        if high > longest:
+            raise ValueError(
+                f"projection {projection.name!r}: delay is up to {high * network.dt:g} ms; with {inputs[-1]} inputs in "
+                f"the network it must be at most {longest * network.dt:g} ms ({longest} steps)"
+            )
+    slice_start, slice_stop = _divide(populations, n_threads)
+    return Layout(
+        populations=populations,
+        n_threads=n_threads,
+        population_start=start,
+        population_input=np.where(np.array(receptors) > 0, inputs[:-1], -1),
+        n_receptors=np.array(receptors, np.int64),
+        slice_start=slice_start,
+        slice_stop=slice_stop,
+        n_inputs=int(inputs[-1]),
+        target_bits=target_bits,
+        min_delay=min((low for low, _ in ranges), default=MAX_WINDOW),
+        max_delay=max((high for _, high in ranges), default=1),
+    )
+
+
+def _divide(populations: list[Population], n_threads: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each population in whole groups over all threads; odd groups go to the threads with the fewest so far."""
+    stops = np.zeros((len(populations), n_threads), np.int64)
+    load = np.zeros(n_threads, np.int64)
+    for p, population in enumerate(populations):
+        if isinstance(population.model, SpikeSource):
+            stops[p] = population.size  # the trains are emitted by the first thread
+            continue
+        share = np.full(n_threads, padded(population.size) // GROUP // n_threads)
+        odd = padded(population.size) // GROUP - share.sum()
+        share[np.argsort(load, kind="stable")[:odd]] += 1
+        load += share
+        stops[p] = np.minimum(np.cumsum(share) * GROUP, population.size)
+    starts = np.concatenate([np.zeros((len(populations), 1), np.int64), stops[:, :-1]], axis=1)
+    return starts, stops

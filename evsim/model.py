@@ -1,0 +1,127 @@
+"""The flat arrays a network is compiled into: `Model` (read-only) and `State` (what a step changes).
+
+Both are tuples of arrays, so that a kernel takes each whole. Neurons of all populations share one index: population
+p owns neurons [population_start[p], population_start[p] + population_size[p]), its start a multiple of 128. The
+*input index* numbers what can receive: population p's receptor k starts at population_input[p] + k * padded size.
+
+A synapse is one uint32, `delay_steps << target_bits | input index`: sorting a row sorts it by delay, then target,
+and adding `step << target_bits` to it gives its place in the ring of arriving input. Weights and ring are
+fixed-point: `weight = fixed * input_unit[population, receptor]`, so sums do not depend on the order of spikes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+I8 = NDArray[np.int64]
+I4 = NDArray[np.int32]
+U4 = NDArray[np.uint32]
+U8 = NDArray[np.uint64]
+F4 = NDArray[np.float32]
+U1 = NDArray[np.uint8]
+
+GROUP = (
+    128  # neurons that share Philox calls: 32 calls give the numbers of one group, word w to neurons 32 w ...
+)
+BLOCK = 512  # neurons that one thread advances at a time, so that a block's state stays in the nearest cache
+
+# Rows of Model.parameter_start: where a coefficient of a population lies in Model.parameter_value.
+LEAK, DRIVE, V_THRESHOLD, V_RESET, V_MIN, REFRACTORY_STEPS = range(6)
+DECAY, COUPLING, GAIN, JUMP = range(6, 10)  # of receptor 0; those of receptor k lie 4 k further on
+
+
+class Model(NamedTuple):
+    """Read-only. n_pop populations, n_neurons neuron places, n_threads threads."""
+
+    # populations
+    population_start: I8  # (n_pop + 1,) first neuron
+    population_size: I8  # (n_pop,)
+    population_input: I8  # (n_pop,) first input index; -1 for a spike source
+    population_n_receptors: I8  # (n_pop,)
+    population_soft_reset: U1  # (n_pop,)
+    slice_start: I8  # (n_pop, n_threads) the thread's neurons, within the population
+    slice_stop: I8  # (n_pop, n_threads)
+    # coefficients: entry j of population p for its neuron i is value[start[p, j] + step[p, j] * i]; where step is 0
+    # the value stands BLOCK times, so that one block's loop reads both kinds alike
+    parameter_value: F4
+    parameter_start: I8  # (n_pop, 6 + 4 * max receptors)
+    parameter_step: I8  # (n_pop, 6 + 4 * max receptors) 0: one value for all; 1: one value a neuron
+    input_unit: F4  # (n_pop, max receptors) a power of two: what one unit of the ring is worth
+    # synapses
+    outgoing_start: I8  # (n_pop + 1,) projections that leave population p: start..start of p + 1
+    projection_source: I8  # (n_proj, 2) source neurons [first, stop)
+    projection_index: I8  # (n_proj,) its number in the network
+    projection_row: I8  # (n_proj,) its first entry in row_start
+    projection_weight: (
+        I8  # (n_proj,) weight of synapse s is synapse_weight[s + this]; where uniform: not used
+    )
+    projection_uniform: U1  # (n_proj,) 1: one weight for all
+    projection_fixed_weight: I4  # (n_proj,) that weight
+    row_start: (
+        I8  # source i of a projection has, for thread t, synapses row_start[row + i * n_threads + t] ... + 1
+    )
+    synapse: U4  # (n_synapses,) delay_steps << target_bits | input index
+    synapse_weight: I4  # (synapses of projections with a weight each,)
+    # Poisson stimuli, in the order of populations
+    poisson_start: I8  # (n_pop + 1,) stimuli of population p
+    poisson_range: I8  # (n_poisson, 2) neurons [first, stop) within the population
+    poisson_receptor: I8  # (n_poisson,)
+    poisson_weight: I4  # (n_poisson,)
+    poisson_index: I8  # (n_poisson,) its number in the network: part of the Philox counter
+    poisson_change: I8  # (n_poisson + 1,) rows of change_step
+    poisson_change_step: I8  # first step of each interval
+    poisson_class_start: I8  # (n_poisson,) in poisson_class: [interval, 1 or n_targets]
+    poisson_class_step: I8  # (n_poisson, 2) strides over intervals and neurons (0: the same for all)
+    poisson_class: U4  # which row of thresholds
+    poisson_base: I4  # (n_classes,) spikes that are always there
+    poisson_n_thresholds: I8  # (n_classes,) a multiple of 4
+    poisson_threshold: (
+        U4  # (n_classes, most thresholds) the number is base + how many thresholds a word is above
+    )
+    # injected currents, in the order of populations
+    current_start: I8  # (n_pop + 1,)
+    current_range: I8  # (n_current, 2)
+    current_change: I8  # (n_current + 1,)
+    current_change_step: I8
+    current_value_start: I8  # (n_current,)
+    current_value_step: I8  # (n_current, 2)
+    current_value: F4  # what is added to v in a step
+    # explicit spike trains
+    train_start: I8  # (n_pop + 1,) spikes of source population p
+    train_step: I8  # ascending within a population
+    train_neuron: U4  # neuron
+    # recording
+    neuron_recorded: U1  # (n_neurons,) 1: its spikes are recorded
+    probe_start: I8  # (n_probes + 1,) entries of probe_neuron of each probe
+    probe_variable: I8  # (n_probes,) -1: v, -2: v before the reset, k >= 0: current of receptor k
+    probe_population: I8  # (n_probes,)
+    probe_every: I8  # (n_probes,) steps between frames
+    probe_neuron: I8  # ascending within a probe, within the population
+    # scalars: (n_threads, window, target_bits, ring_mask, key low, key high)
+    scalars: I8
+
+
+class State(NamedTuple):
+    """What a step changes."""
+
+    neuron_v: F4  # (n_neurons,)
+    neuron_refractory: I4  # (n_neurons,) steps left
+    input_current: F4  # (n_inputs,) synaptic current of exponential receptors
+    ring: I4 | I8  # (slots << target_bits,) arriving input, fixed-point
+    # spikes of one window, two sets in turn, for thread t and step w of the window
+    window_spike: U4  # (2, window, n_neurons) neuron; thread t's part starts at spike_offset[t]
+    window_count: (
+        I8  # (2, window, n_threads * 8) how many; 8 apart, so that threads do not share a cache line
+    )
+    spike_offset: I8  # (n_threads,)
+    # recording of one chunk
+    record_step: I8  # (n_threads, capacity)
+    record_neuron: U4  # (n_threads, capacity)
+    record_count: I8  # (2, n_threads * 8)
+    frame_value: F4  # all probes' frames: [frame, neuron of the probe]
+    frame_start: I8  # (n_probes,)
+    # totals
+    population_spikes: I8  # (n_threads, n_pop)
+    thread_total: U8  # (n_threads, 8): synaptic events, checksum of spikes
+    barrier: U8  # (1,) arrivals so far

@@ -1,0 +1,421 @@
+"""What the user writes: populations, projections and stimuli. A description only; `build` makes arrays of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from evsim import checks
+from evsim.connectivity import Rule, from_sparse
+from evsim.distributions import Distribution
+from evsim.neurons import IAF, LIF
+
+__all__ = ["Current", "Network", "Poisson", "Population", "Projection", "Slice", "SpikeSource"]
+
+
+@dataclass(frozen=True, eq=False)
+class SpikeSource:
+    """A population that spikes when it is told to: explicit trains, sorted by step and then id."""
+
+    steps: NDArray[np.int64]
+    ids: NDArray[np.uint32]
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Neurons of one model. Index it for a slice: `exc[:100]`, `exc[7]`."""
+
+    name: str
+    size: int
+    model: LIF | IAF | SpikeSource
+    initial_v: Any = None
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, key: slice | int) -> "Slice":
+        return self.all()[key]
+
+    def all(self) -> "Slice":
+        """The whole population as a slice."""
+        return Slice(self, 0, self.size)
+
+    def __repr__(self) -> str:
+        return f"<population {self.name!r}: {self.size} {type(self.model).__name__}>"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Neurons [start, stop) of a population."""
+
+    population: Population
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __getitem__(self, key: slice | int) -> "Slice":
+        owner = f"population {self.population.name!r}"
+        if isinstance(key, int | np.integer):
+            if not -len(self) <= key < len(self):
+                raise IndexError(f"{owner}: index {key} is outside [0, {len(self)})")
+            first = self.start + int(key) % len(self)
+            return Slice(self.population, first, first + 1)
+        start, stop, step = key.indices(len(self))
+        if step != 1:
+            raise ValueError(f"{owner}: slice step is {step}; it must be 1")
+        return Slice(self.population, self.start + start, self.start + max(start, stop))
+
+    def overlap(self, other: "Slice") -> int:
+        """How many neurons lie in both slices."""
+        if self.population is not other.population:
+            return 0
+        return max(0, min(self.stop, other.stop) - max(self.start, other.start))
+
+    def __repr__(self) -> str:
+        whole = len(self) == self.population.size
+        return self.population.name if whole else f"{self.population.name}[{self.start}:{self.stop}]"
+
+
+Target = Population | Slice
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """All synapses of one `connect` from one population (or slice) to another."""
+
+    name: str
+    index: int
+    source: Slice
+    target: Slice
+    rule: Rule
+    weight: Any  # float64 scalar or array in the rule's shape, or a Distribution
+    delay: Any  # ms, likewise
+    receptor: int
+
+    def expected_synapses(self) -> float:
+        """The number of synapses (for pairwise_bernoulli its mean)."""
+        return self.rule.expected_synapses(
+            len(self.source), len(self.target), self.source.overlap(self.target)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Poisson:
+    """Independent Poisson trains, one for each target neuron, with piecewise constant rates."""
+
+    name: str
+    index: int
+    target: Slice
+    change_steps: NDArray[np.int64]  # (n_intervals,) first step of each interval
+    rates: NDArray[np.float64]  # Hz, (n_intervals, 1) or (n_intervals, n_targets)
+    weight: float
+    receptor: int
+
+
+@dataclass(frozen=True, eq=False)
+class Current:
+    """A piecewise constant current into each target neuron."""
+
+    name: str
+    target: Slice
+    change_steps: NDArray[np.int64]
+    amplitudes: NDArray[np.float64]  # (n_intervals, 1) or (n_intervals, n_targets)
+
+
+class Network:
+    """A spiking network, described.
+
+    Parameters
+    ----------
+    dt : float
+        Step of the time grid, ms.
+    seed : int
+        Seed of everything random: connections, weights, delays, initial values, Poisson trains. The same network
+        and seed give the same spikes on any backend and with any number of threads. In [0, 2^64).
+    """
+
+    def __init__(self, dt: float = 0.1, seed: int = 0) -> None:
+        self.dt = checks.number("network", "dt", dt, 0.0, inclusive=False, unit="ms")
+        self.seed = checks.size("network", "seed", seed, high=2**64 - 1)
+        self.populations: dict[str, Population] = {}
+        self.projections: list[Projection] = []
+        self.poissons: list[Poisson] = []
+        self.currents: list[Current] = []
+
+    def add_population(self, name: str, n: int, model: LIF | IAF, v: Any = None) -> Population:
+        """Add `n` neurons of `model`; `v` is their initial membrane potential.
+
+        Parameters
+        ----------
+        name : str
+            Unique in the network; the name in recordings.
+        n : int
+            Number of neurons, at least 1.
+        model : LIF or IAF
+        v : number, array (n,) or distribution, optional
+            mV; by default v_leak (LIF) or 0 (IAF).
+        """
+        if not isinstance(model, LIF | IAF):
+            raise TypeError(f"population {name!r}: model is {model!r}; it must be an evsim.LIF or evsim.IAF")
+        owner = self._new_name(name)
+        n = checks.size(owner, "n", n, low=1)
+        _check_model(owner, model, n, self.dt)
+        if v is not None and not isinstance(v, Distribution):
+            v = checks.numbers(owner, "v", v, (n,), unit="mV")
+        return self._add(Population(name, n, model, v))
+
+    def add_spike_source(self, name: str, n: int, ids: Any, times: Any) -> Population:
+        """Add `n` sources that emit explicit spike trains: source ids[k] spikes at times[k].
+
+        Parameters
+        ----------
+        ids : array of int
+            In [0, n).
+        times : array of float
+            ms, multiples of dt, ascending for each source and at most one a step. A spike at t over a delay d
+            arrives at t + d.
+        """
+        owner = self._new_name(name)
+        n = checks.size(owner, "n", n, low=1)
+        return self._add(Population(name, n, SpikeSource(*checks.spike_steps(owner, ids, times, n, self.dt))))
+
+    def add_poisson(
+        self,
+        name: str,
+        target: Target | Sequence[Target],
+        rate: Any,
+        weight: float,
+        times: Any = None,
+        receptor: str | None = None,
+    ) -> None:
+        """Drive each target neuron with its own Poisson train.
+
+        Parameters
+        ----------
+        target : population, slice, or a list of them
+        rate : Hz. One number; an array (n_targets,); or, with `times`, an array (n_times,) or (n_times, n_targets).
+        weight : float
+            As a synaptic weight of the receptor.
+        times : array, optional
+            ms, ascending multiples of dt: rate[k] holds from times[k] until times[k + 1]; before times[0] it is 0.
+        receptor : str, optional
+            As in `connect`.
+        """
+        owner = f"poisson {name!r}"
+        weight = checks.number(owner, "weight", weight)
+        for part in self._slices(owner, "target", target):
+            steps, rates = self._piecewise(owner, "rate", rate, times, len(part), low=0.0, unit="Hz")
+            if rates.max(initial=0.0) * self.dt * 1e-3 > 1e6:
+                raise ValueError(
+                    f"{owner}: rate is {rates.max():g} Hz, {rates.max() * self.dt * 1e-3:g} spikes a step; "
+                    "it must be at most 1e6 spikes a step"
+                )
+            k = self._receptor(owner, part.population, receptor, weight < 0.0)
+            self.poissons.append(Poisson(name, len(self.poissons), part, steps, rates, weight, k))
+
+    def add_current(
+        self, name: str, target: Target | Sequence[Target], amplitude: Any, times: Any = None
+    ) -> None:
+        """Inject a current; with r_mem = 1 its unit is that of v.
+
+        Parameters
+        ----------
+        target : population, slice, or a list of them
+        amplitude : One number; an array (n_targets,); with `times`, an array (n_times,) or (n_times, n_targets),
+            held from times[k] until times[k + 1] and 0 before times[0]; or, without `times`, an array
+            (n_steps, n_targets) with one row a step, and 0 afterwards.
+        times : array, optional
+            ms, ascending multiples of dt.
+        """
+        owner = f"current {name!r}"
+        for part in self._slices(owner, "target", target):
+            if times is None and np.ndim(amplitude) == 2:
+                rows = checks.numbers(owner, "amplitude", amplitude, (len(amplitude), len(part)))
+                rows = np.concatenate([rows, np.zeros((1, len(part)))])
+                steps = np.arange(len(rows), dtype=np.int64)
+            else:
+                steps, rows = self._piecewise(owner, "amplitude", amplitude, times, len(part))
+            self.currents.append(Current(name, part, steps, rows))
+
+    def connect(
+        self,
+        source: Target | Sequence[Target],
+        target: Target | Sequence[Target],
+        rule: Rule | Any,
+        weight: Any = None,
+        delay: Any = None,
+        receptor: str | None = None,
+        name: str | None = None,
+    ) -> Projection | list[Projection]:
+        """Connect populations or slices; lists on either side connect every pair by the same rule.
+
+        Parameters
+        ----------
+        rule : a rule of `evsim.connectivity` (fixed_indegree(100), ...), or a scipy.sparse matrix
+            (n_source, n_target), whose data are the weights if none are given.
+        weight : number, array (in the shape the rule says) or distribution
+            mV for delta synapses; unit of current for exponential ones. Stored as fixed-point numbers: a weight is
+            rounded by less than 1e-5 of the projection's mean |weight|.
+        delay : number, array or distribution
+            ms, at least dt; rounded to the grid (with a warning unless drawn).
+        receptor : str, optional
+            By default the only receptor; of two (exc, inh), the first for weights >= 0, the second for weights < 0.
+        name : str, optional
+            By default 'source->target'.
+        """
+        if sparse.issparse(rule):
+            rule = from_sparse(rule)
+        if not isinstance(rule, Rule):
+            raise TypeError(
+                f"connect: rule is {rule!r}; it must be a rule such as fixed_indegree(100), or a scipy.sparse matrix"
+            )
+        made: list[Projection] = []
+        for pre in self._slices("connect", "source", source):
+            for post in self._slices("connect", "target", target):
+                index = len(self.projections) + len(made)
+                made.append(self._project(index, pre, post, rule, weight, delay, receptor, name))
+        self.projections.extend(made)
+        return made[0] if len(made) == 1 else made
+
+    def _project(
+        self,
+        index: int,
+        source: Slice,
+        target: Slice,
+        rule: Rule,
+        weight: Any,
+        delay: Any,
+        receptor: str | None,
+        name: str | None,
+    ) -> Projection:
+        owner = f"projection {name or f'{source}->{target}'!r}"
+        overlap = source.overlap(target)
+        rule.check(owner, len(source), len(target), overlap)
+        shape = rule.value_shape(len(source), len(target))
+        if weight is None:
+            weight = rule.weight
+        for what, value in (("weight", weight), ("delay", delay)):
+            if value is None:
+                raise TypeError(f"{owner}: no {what} is given")
+        weight = checks.weight(owner, weight, shape)
+        low, high = (
+            weight.bounds()
+            if isinstance(weight, Distribution)
+            else (weight.min(initial=0), weight.max(initial=0))
+        )
+        receptors = self._receptors(owner, target.population)
+        if receptor is None and len(receptors) == 2 and low < 0.0 < high:
+            raise ValueError(
+                f"{owner}: weights run from {low:g} to {high:g}, so the receptor cannot be told from their sign; "
+                f"give receptor=, one of {', '.join(receptors)}, or weights of one sign"
+            )
+        return Projection(
+            name=name or f"{source}->{target}",
+            index=index,
+            source=source,
+            target=target,
+            rule=rule,
+            weight=weight,
+            delay=checks.delay(owner, delay, shape, self.dt),
+            receptor=self._receptor(owner, target.population, receptor, low < 0.0),
+        )
+
+    def _receptors(self, owner: str, population: Population) -> list[str]:
+        if isinstance(population.model, SpikeSource):
+            raise ValueError(f"{owner}: target {population.name!r} is a spike source and receives no input")
+        return list(population.model.receptors())
+
+    def _receptor(self, owner: str, population: Population, name: str | None, negative: bool) -> int:
+        known = self._receptors(owner, population)
+        if name is not None:
+            if name not in known:
+                raise checks.nearest(owner, f"receptor of {population.name!r}", name, known)
+            return known.index(name)
+        if len(known) > 2:
+            raise ValueError(f"{owner}: {population.name!r} has receptors {', '.join(known)}; give receptor=")
+        return 1 if negative and len(known) == 2 else 0
+
+    def _piecewise(
+        self,
+        owner: str,
+        name: str,
+        value: Any,
+        times: Any,
+        n: int,
+        low: float = -np.inf,
+        unit: str = "",
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """First steps of intervals, and values (n_intervals, 1 or n)."""
+        if times is None:
+            values = checks.numbers(owner, name, value, (n,), low, unit=unit)
+            return np.zeros(1, np.int64), values.reshape(1, -1)
+        steps = checks.grid_steps(owner, "times", times, self.dt)
+        if steps.ndim != 1 or steps.size == 0 or (np.diff(steps) <= 0).any():
+            raise ValueError(f"{owner}: times is {times!r}; it must be a list of ascending times in ms")
+        shape = (steps.size, n) if np.ndim(value) == 2 else (steps.size,)
+        values = checks.numbers(owner, name, value, shape, low, unit=unit)
+        return steps, np.broadcast_to(
+            values.reshape(len(np.atleast_1d(values)), -1), (steps.size, shape[-1] if len(shape) == 2 else 1)
+        )
+
+    def _slices(self, owner: str, name: str, given: Target | Sequence[Target]) -> list[Slice]:
+        slices = []
+        for part in given if isinstance(given, list | tuple) else [given]:
+            whole = part.all() if isinstance(part, Population) else part
+            if not isinstance(whole, Slice):
+                raise TypeError(f"{owner}: {name} is {part!r}; it must be a population or a slice of one")
+            if self.populations.get(whole.population.name) is not whole.population:
+                raise ValueError(f"{owner}: {name} {part!r} does not belong to this network")
+            if len(whole) == 0:
+                raise ValueError(f"{owner}: {name} {part!r} is empty; it must hold at least one neuron")
+            slices.append(whole)
+        return slices
+
+    def _new_name(self, name: str) -> str:
+        owner = f"population {name!r}"
+        if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
+            raise ValueError(
+                f"{owner}: a name must be a non-empty string without '/' and no '.' at its start"
+            )
+        if name in self.populations:
+            raise ValueError(
+                f"{owner}: the network already has a population of this name; names must be unique"
+            )
+        return owner
+
+    def _add(self, population: Population) -> Population:
+        self.populations[population.name] = population
+        return population
+
+
+def _check_model(owner: str, model: LIF | IAF, n: int, dt: float) -> None:
+    parameters = model.parameters()
+    bounds: dict[str, tuple[Any, Any]] = {}
+    for name, value in parameters.items():
+        low, inclusive, unit = model.limits.get(name.split(".")[0], (-np.inf, True, ""))
+        if isinstance(value, Distribution):
+            smallest, largest = value.bounds()
+            if smallest < low:
+                raise ValueError(
+                    f"{owner}: {name} is drawn from {value}, which reaches {smallest:g}; it must be "
+                    f"{'at least' if inclusive else 'above'} {low:g} {unit}; bound it with low="
+                )
+            bounds[name] = (smallest, largest)
+        else:
+            array = checks.numbers(
+                owner, name, value, (n,), low, inclusive, unit, infinite=name in model.may_be_infinite
+            )
+            bounds[name] = (array, array)
+    if model.v_reset is not None:
+        highest, threshold = np.broadcast_arrays(bounds["v_reset"][1], bounds["v_threshold"][0])
+        good = highest < threshold
+        if not good.all():
+            at = checks.first_bad(highest, good, "v_reset")
+            raise ValueError(
+                f"{owner}: {at}, v_threshold {threshold[~good].flat[0]:g}; v_reset must be below v_threshold"
+            )

@@ -1,0 +1,233 @@
+"""Neuron models: frozen dataclasses whose docstring is the equation, and the coefficients they give the one update.
+
+Any parameter may be a number, an array with one value per neuron, or a distribution. Times are in ms; v is in mV
+(or any unit used throughout). The synaptic unit follows from the model: a delta synapse's weight is a jump of v;
+an exponential synapse's weight is a jump of the current i, and r_mem * i has the unit of v (so currents in pA
+want r_mem in GOhm, which is tau_mem / c_m with c_m in pF).
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evsim.distributions import Distribution
+
+__all__ = ["IAF", "LIF", "Coefficients", "NeuronModel", "Parameter"]
+
+Parameter = float | NDArray[Any] | Distribution
+TimeConstants = None | Parameter | tuple[Parameter, Parameter] | Mapping[str, Parameter]
+Values = Mapping[str, Any]  # resolved parameters: float64 scalars or (n,) arrays
+Model = TypeVar("Model")
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """What the update of `dynamics` needs; each entry a float64 scalar or an array (n_neurons,)."""
+
+    leak: Any
+    drive: Any
+    v_threshold: Any
+    v_reset: Any
+    v_min: Any
+    refractory_steps: Any
+    current_gain: Any  # what one unit of injected current adds to v in a step
+    decay: list[Any]  # per receptor
+    coupling: list[Any]
+    gain: list[Any]
+    jump: list[Any]
+    soft_reset: bool
+
+
+def _suggest_names(model: type[Model]) -> type[Model]:
+    """Make an unknown parameter's error name the nearest known one."""
+    known = [field.name for field in dataclasses.fields(model)]  # type: ignore[arg-type]
+    original: Callable[..., None] = model.__init__
+
+    def __init__(self: Any, *args: Any, **parameters: Any) -> None:
+        for name in parameters:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                raise TypeError(
+                    f"{model.__name__}: unknown parameter {name!r}; {hint}known are {', '.join(known)}"
+                )
+        original(self, *args, **parameters)
+
+    __init__.__doc__ = original.__doc__
+    model.__init__ = __init__  # type: ignore[method-assign, assignment]
+    return model
+
+
+class NeuronModel:
+    """What LIF and IAF share: their receptors, and how parameters are checked."""
+
+    # name -> (lowest allowed, is the lowest itself allowed, unit)
+    limits: ClassVar[dict[str, tuple[float, bool, str]]] = {
+        "tau_mem": (0.0, False, "ms"),
+        "tau_syn": (0.0, False, "ms"),
+        "t_ref": (0.0, True, "ms"),
+        "r_mem": (0.0, False, ""),
+    }
+    may_be_infinite: ClassVar[frozenset[str]] = frozenset({"v_min"})
+    tau_syn: TimeConstants
+    v_reset: Any
+
+    def receptors(self) -> dict[str, Parameter | None]:
+        """Receptor names and their time constants (ms; None is a delta synapse)."""
+        if self.tau_syn is None:
+            return {"delta": None}
+        if isinstance(self.tau_syn, Mapping):
+            return dict(self.tau_syn)
+        if isinstance(self.tau_syn, tuple):
+            if len(self.tau_syn) != 2:
+                raise ValueError(
+                    f"tau_syn has {len(self.tau_syn)} entries; a tuple is (exc, inh), a dict names any number"
+                )
+            return {"exc": self.tau_syn[0], "inh": self.tau_syn[1]}
+        return {"syn": self.tau_syn}
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Every parameter by name, one `tau_syn.<receptor>` for each exponential receptor."""
+        named = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)  # type: ignore[arg-type]
+            if field.name != "tau_syn" and getattr(self, field.name) is not None
+        }
+        for receptor, tau in self.receptors().items():
+            if tau is not None:
+                named[f"tau_syn.{receptor}"] = tau
+        return named
+
+    def resting_v(self, values: Values) -> Any:
+        """The initial membrane potential where the user gives none."""
+        return values.get("v_leak", 0.0)
+
+    def _reset(self, values: Values) -> tuple[Any, bool]:
+        """The reset value of the update, and whether the reset is soft."""
+        if self.v_reset is None:
+            return values["v_threshold"] - values.get("v_leak", 0.0), True
+        return values["v_reset"], False
+
+    def _synapses(self, values: Values, dt: float, share: Callable[[Any], Any]) -> dict[str, list[Any]]:
+        """Per-receptor coefficients; `share(tau_syn)` is what a unit of current adds to v in a step."""
+        lists: dict[str, list[Any]] = {"decay": [], "coupling": [], "gain": [], "jump": []}
+        for receptor, tau in self.receptors().items():
+            delta = tau is None
+            tau_syn = 1.0 if delta else values[f"tau_syn.{receptor}"]
+            lists["decay"].append(0.0 if delta else np.exp(-dt / tau_syn))
+            lists["coupling"].append(0.0 if delta else share(tau_syn))
+            lists["gain"].append(0.0 if delta else 1.0)
+            lists["jump"].append(1.0 if delta else 0.0)
+        return lists
+
+
+@_suggest_names
+@dataclass(frozen=True, eq=False)
+class LIF(NeuronModel):
+    """Leaky integrate-and-fire neuron with delta or exponential synapses, integrated exactly on the grid.
+
+        tau_mem dv/dt = (v_leak - v) + r_mem * (sum_k i_k + i_bias + i_injected)
+        tau_syn_k di_k/dt = -i_k,   i_k jumps by the weight when a spike arrives      (exponential)
+        v jumps by the weight when a spike arrives                                    (delta: tau_syn is None)
+        spike when v >= v_threshold; then v = v_reset for t_ref
+
+    Spikes, v and i equal NEST's iaf_psc_delta and iaf_psc_exp: v is frozen while refractory, delta input then is
+    lost, currents go on. `v_reset=None` is the soft reset v -> v - (v_threshold - v_leak).
+
+    Parameters
+    ----------
+    tau_mem : membrane time constant, ms, > 0.
+    tau_syn : None (delta synapses), a time constant in ms, a pair (exc, inh), or a dict of named receptors.
+    v_leak, v_threshold, v_reset : mV; v_reset < v_threshold.
+    t_ref : refractory time, ms, >= 0; rounded to whole steps.
+    r_mem : membrane resistance, > 0: v's unit per unit of current.
+    i_bias : constant current.
+    v_min : lower bound of v.
+    """
+
+    tau_mem: Parameter = 20.0
+    tau_syn: TimeConstants = None
+    v_leak: Parameter = 0.0
+    v_threshold: Parameter = 1.0
+    v_reset: Parameter | None = 0.0
+    t_ref: Parameter = 0.0
+    r_mem: Parameter = 1.0
+    i_bias: Parameter = 0.0
+    v_min: Parameter = -np.inf
+
+    def coefficients(self, values: Values, dt: float) -> Coefficients:
+        """The exact propagators for a step of dt (ms)."""
+        tau_mem, r_mem = values["tau_mem"], values["r_mem"]
+        leak = np.exp(-dt / tau_mem)
+        charge = -np.expm1(-dt / tau_mem)
+
+        def share(tau_syn: Any) -> Any:  # r/tau_mem * integral of exp(-(dt-s)/tau_mem) exp(-s/tau_syn) ds
+            x = np.asarray(dt / tau_mem - dt / tau_syn)
+            near_one = np.where(np.abs(x) < 1e-9, 1.0, np.expm1(x) / np.where(x == 0.0, 1.0, x))
+            return r_mem * dt / tau_mem * leak * near_one
+
+        v_reset, soft = self._reset(values)
+        return Coefficients(
+            leak=leak,
+            drive=charge * (values["v_leak"] + r_mem * values["i_bias"]),
+            v_threshold=values["v_threshold"],
+            v_reset=v_reset,
+            v_min=values["v_min"],
+            refractory_steps=np.rint(values["t_ref"] / dt),
+            current_gain=charge * r_mem,
+            soft_reset=soft,
+            **self._synapses(values, dt, share),
+        )
+
+
+@_suggest_names
+@dataclass(frozen=True, eq=False)
+class IAF(NeuronModel):
+    """Integrate-and-fire neuron with a constant leak and delta or exponential synapses.
+
+        dv/dt = r_mem * (sum_k i_k + i_bias + i_injected) - leak
+        spike when v >= v_threshold; then v = v_reset for t_ref;  v >= v_min
+
+    Synapses as in `LIF`. With leak = 0 this is NIR's I&F; with a leak and v_min = 0 its rate is a ReLU of its input
+    (the constant-leak IAF of sinabs). `v_reset=None` is the soft reset v -> v - v_threshold.
+
+    Parameters
+    ----------
+    tau_syn : None (delta synapses), a time constant in ms, a pair (exc, inh), or a dict of named receptors.
+    leak : mV per ms, taken off v whatever its value.
+    v_threshold, v_reset : mV; v_reset < v_threshold.
+    t_ref : refractory time, ms, >= 0; rounded to whole steps.
+    r_mem : > 0: what a unit of current adds to v in 1 ms.
+    i_bias : constant current.
+    v_min : lower bound of v.
+    """
+
+    tau_syn: TimeConstants = None
+    leak: Parameter = 0.0
+    v_threshold: Parameter = 1.0
+    v_reset: Parameter | None = 0.0
+    t_ref: Parameter = 0.0
+    r_mem: Parameter = 1.0
+    i_bias: Parameter = 0.0
+    v_min: Parameter = -np.inf
+
+    def coefficients(self, values: Values, dt: float) -> Coefficients:
+        """The exact propagators for a step of dt (ms)."""
+        r_mem = values["r_mem"]
+        v_reset, soft = self._reset(values)
+        return Coefficients(
+            leak=1.0,
+            drive=dt * (r_mem * values["i_bias"] - values["leak"]),
+            v_threshold=values["v_threshold"],
+            v_reset=v_reset,
+            v_min=values["v_min"],
+            refractory_steps=np.rint(values["t_ref"] / dt),
+            current_gain=dt * r_mem,
+            soft_reset=soft,
+            **self._synapses(values, dt, lambda tau_syn: -r_mem * tau_syn * np.expm1(-dt / tau_syn)),
+        )

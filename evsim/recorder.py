@@ -1,0 +1,158 @@
+"""From the kernels' chunk buffers to a file or to memory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evsim import checks
+from evsim.build import Built
+from evsim.model import Model, State
+from evsim.network import Population, Slice, SpikeSource, Target
+
+FRAME_BYTES = 32 * 2**20  # most that state frames of one chunk take
+MIN_SPIKES = 2**18  # spikes a thread can record between two drains, at least
+
+
+class Sink(Protocol):
+    """Where recorded data go, a chunk at a time."""
+
+    def write_spikes(self, population: str, steps: NDArray[np.int64], ids: NDArray[np.uint32]) -> None: ...
+
+    def write_frames(self, report: str, frames: NDArray[np.float32]) -> None: ...
+
+    def commit(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A state variable of chosen neurons of one population, sampled every `every` steps."""
+
+    population: Population
+    variable: str
+    neurons: NDArray[np.int64]  # ascending, within the population
+    every: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.population.name}.{self.variable}"
+
+
+class MemorySink:
+    """Keeps everything in lists."""
+
+    def __init__(self) -> None:
+        self.spikes: dict[str, list[tuple[NDArray[np.int64], NDArray[np.uint32]]]] = {}
+        self.frames: dict[str, list[NDArray[np.float32]]] = {}
+
+    def write_spikes(self, population: str, steps: NDArray[np.int64], ids: NDArray[np.uint32]) -> None:
+        self.spikes.setdefault(population, []).append((steps, ids))
+
+    def write_frames(self, report: str, frames: NDArray[np.float32]) -> None:
+        self.frames.setdefault(report, []).append(frames)
+
+    def commit(self) -> None:
+        """Nothing to do: what is written is there."""
+
+
+def as_slices(owner: str, given: Target | Sequence[Target], populations: Mapping[str, Population]) -> list[Slice]:
+    """Populations and slices as slices of this network."""
+    slices = []
+    for part in given if isinstance(given, list | tuple) else [given]:
+        whole = part.all() if isinstance(part, Population) else part
+        if not isinstance(whole, Slice):
+            raise TypeError(f"{owner}: {part!r} is given; it must be a population or a slice of one")
+        if populations.get(whole.population.name) is not whole.population:
+            raise ValueError(f"{owner}: {part!r} does not belong to this network")
+        slices.append(whole)
+    return slices
+
+
+def make_probes(
+    state: Mapping[Target, str | Sequence[str]], every: int, populations: Mapping[str, Population]
+) -> list[Probe]:
+    """One probe for each (population, variable), joining slices of the same population."""
+    wanted: dict[tuple[str, str], list[Slice]] = {}
+    for target, variables in state.items():
+        for part in as_slices("record", target, populations):
+            model = part.population.model
+            if isinstance(model, SpikeSource):
+                raise ValueError(f"record: {part.population.name!r} is a spike source and has no state")
+            known = ["v", "v_pre_reset", *(f"i_{name}" for name, tau in model.receptors().items() if tau is not None)]
+            for variable in [variables] if isinstance(variables, str) else variables:
+                if variable not in known:
+                    raise checks.nearest("record", f"variable of {part.population.name!r}", variable, known)
+                wanted.setdefault((part.population.name, variable), []).append(part)
+    probes = []
+    for (name, variable), parts in wanted.items():
+        neurons = np.unique(np.concatenate([np.arange(part.start, part.stop) for part in parts]))
+        probes.append(Probe(populations[name], variable, neurons, every))
+    return probes
+
+
+def variable_code(population: Population, variable: str) -> int:
+    """The variable as the kernels know it."""
+    if variable in ("v", "v_pre_reset"):
+        return -1 if variable == "v" else -2
+    assert not isinstance(population.model, SpikeSource)
+    return list(population.model.receptors()).index(variable.removeprefix("i_"))
+
+
+class Recorder:
+    """Owns the chunk buffers in Model and State, and drains them into a sink."""
+
+    def __init__(self, built: Built, spikes: Sequence[Slice], probes: Sequence[Probe]) -> None:
+        layout = built.layout
+        self.layout = layout
+        self.probes = list(probes)
+        self.populations = sorted({layout.index(part.population) for part in spikes})
+        recorded = np.zeros(layout.n_neurons, np.uint8)
+        for part in spikes:
+            first = layout.population_start[layout.index(part.population)]
+            recorded[first + part.start : first + part.stop] = 1
+        capacity = 0
+        if self.populations:
+            capacity = max(MIN_SPIKES, 2 * layout.window * int(layout.thread_neurons.max()))
+        every = max((probe.every for probe in probes), default=1)
+        per_step = sum(4 * probe.neurons.size / probe.every for probe in probes)
+        self.max_steps = int(np.clip(FRAME_BYTES / max(per_step, 1e-9), max(every, layout.window), 60000))
+        sizes = [(self.max_steps // probe.every + 1) * probe.neurons.size for probe in probes]
+        self.frame_start = np.cumsum([0, *sizes])
+        lengths = [probe.neurons.size for probe in probes]
+        self.model: Model = built.model._replace(
+            neuron_recorded=recorded,
+            probe_start=np.cumsum([0, *lengths]),
+            probe_variable=np.array([variable_code(p.population, p.variable) for p in probes], np.int64),
+            probe_population=np.array([layout.index(p.population) for p in probes], np.int64),
+            probe_every=np.array([p.every for p in probes], np.int64),
+            probe_neuron=np.concatenate([np.zeros(0, np.int64), *(p.neurons for p in probes)]),
+        )
+        self.state: State = built.state._replace(
+            record_step=np.zeros((layout.n_threads, capacity), np.int64),
+            record_neuron=np.zeros((layout.n_threads, capacity), np.uint32),
+            frame_value=np.zeros(int(self.frame_start[-1]), np.float32),
+            frame_start=self.frame_start[:-1].astype(np.int64),
+        )
+
+    def drain(self, sink: Sink, first_step: int, n_steps: int, used: Sequence[int]) -> None:
+        """Hand a chunk's spikes, sorted by step and then neuron, and its frames to the sink."""
+        if self.populations:
+            step = np.concatenate([self.state.record_step[t, :n] for t, n in enumerate(used)])
+            neuron = np.concatenate([self.state.record_neuron[t, :n] for t, n in enumerate(used)])
+            # within a step each thread's neurons ascend, and so do the threads' slices of one population
+            order = np.argsort((step - first_step).astype(np.uint16), kind="stable")
+            step, neuron = step[order], neuron[order]
+            for p in self.populations:
+                first, stop = self.layout.population_start[p : p + 2]
+                own = (neuron >= first) & (neuron < stop)
+                sink.write_spikes(self.layout.populations[p].name, step[own], neuron[own] - np.uint32(first))
+        for probe, start in zip(self.probes, self.frame_start, strict=False):
+            n_frames = (first_step + n_steps - 1) // probe.every - (first_step - 1) // probe.every
+            size = n_frames * probe.neurons.size
+            if n_frames:
+                frames = self.state.frame_value[start : start + size].reshape(n_frames, -1)
+                sink.write_frames(probe.name, frames.copy())
+        if self.populations or self.probes:
+            sink.commit()

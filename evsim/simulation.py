@@ -1,0 +1,278 @@
+"""`Simulation`: build a network, run it, record it, read it."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from tqdm import tqdm
+
+from evsim import checks
+from evsim.build import build
+from evsim.cpu_kernels import advance
+from evsim.memory import Memory
+from evsim.model import BLOCK, State
+from evsim.network import Network, Population, Projection, Slice, SpikeSource, Target
+from evsim.recorder import MemorySink, Recorder, Sink, as_slices, make_probes, variable_code
+
+__all__ = ["Simulation", "Synapses"]
+
+CHUNK_SECONDS = 0.1  # wall time between two drains
+
+
+class Synapses(NamedTuple):
+    """All synapses of a projection, by source, then delay, then target."""
+
+    pre: NDArray[np.int64]
+    post: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    delay: NDArray[np.float64]  # ms
+
+
+class Simulation:
+    """A network compiled and ready to run.
+
+    Parameters
+    ----------
+    network : Network
+    backend : {"auto", "cpu"}
+        Where to run.
+    threads : int, optional
+        CPU threads; by default all cores, fewer for small networks. It changes the speed, never a spike.
+
+    Raises
+    ------
+    MemoryError : the network does not fit; names what is too big.
+    """
+
+    def __init__(self, network: Network, backend: str = "auto", threads: int | None = None) -> None:
+        if backend not in ("auto", "cpu"):
+            raise ValueError(f"backend is {backend!r}; it must be 'auto' or 'cpu'")
+        self.network = network
+        self.backend = "cpu"
+        self.threads = _default_threads(network) if threads is None else checks.size("simulation", "threads", threads, 1, 1024)  # fmt: skip
+        started = time.perf_counter()
+        expected = sum(projection.expected_synapses() for projection in network.projections)
+        with tqdm(total=round(expected), desc="build", unit=" synapses", unit_scale=True, disable=None, leave=False) as bar:  # fmt: skip
+            self._built = build(network, self.threads, bar.update)
+        self.build_seconds = time.perf_counter() - started
+        self.run_seconds = 0.0
+        self._step = 0
+        self._recorder = Recorder(self._built, [], [])
+        self._sink: Sink = MemorySink()
+        self._recording = False
+        self._scratch = [_scratch(self._built.state) for _ in range(self.threads)]
+
+    @property
+    def time(self) -> float:
+        """Model time so far, ms."""
+        return self._step * self.network.dt
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons of all populations, spike sources not counted."""
+        return sum(p.size for p in self.network.populations.values() if not isinstance(p.model, SpikeSource))
+
+    @property
+    def n_synapses(self) -> int:
+        """Synapses of all projections."""
+        return int(self._built.n_synapses.sum())
+
+    @property
+    def n_spikes(self) -> int:
+        """Spikes of all populations since the start, recorded or not."""
+        return int(self._built.state.population_spikes.sum())
+
+    @property
+    def n_events(self) -> int:
+        """Spikes delivered to synapses since the start."""
+        return int(self._built.state.thread_total[:, 0].sum())
+
+    @property
+    def spike_checksum(self) -> str:
+        """A hash of all spikes since the start; equal for every backend and number of threads."""
+        return f"{int(self._built.state.thread_total[:, 1].sum()):016x}"
+
+    def rates(self) -> dict[str, float]:
+        """Mean rate of each population since the start, Hz."""
+        counts = self._built.state.population_spikes.sum(axis=0)
+        seconds = max(self.time, self.network.dt) * 1e-3
+        return {
+            p.name: float(n) / p.size / seconds for p, n in zip(self._built.layout.populations, counts, strict=True)
+        }
+
+    def memory(self) -> Memory:
+        """Bytes of every population and projection; print it for a table."""
+        return self._built.memory
+
+    def record(
+        self,
+        path: str | Path | None = None,
+        spikes: Target | Sequence[Target] = (),
+        state: Mapping[Target, str | Sequence[str]] | None = None,
+        every: float | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Choose what the run records; call it once, before the first run.
+
+        Parameters
+        ----------
+        path : str, optional
+            HDF5 file (SONATA layout, see `evsim.open_recording`), streamed while the simulation runs. Without a path
+            everything is kept in memory, which then grows with time.
+        spikes : populations or slices whose spikes are recorded.
+        state : {population or slice: variable or list of variables}
+            Variables: "v" (after reset), "v_pre_reset", and "i_<receptor>" of exponential receptors.
+        every : float, optional
+            Interval between samples of the state, ms; by default dt. Samples are taken at its multiples.
+        overwrite : bool
+            Replace an existing file; otherwise one is refused.
+        """
+        if self._recording or self._step:
+            raise RuntimeError("record: it must be called once, before the first run")
+        dt = self.network.dt
+        interval = checks.number("record", "every", dt if every is None else every, 0.0, inclusive=False, unit="ms")
+        steps = int(checks.grid_steps("record", "every", interval, dt))
+        parts = as_slices("record: spikes", spikes, self.network.populations)
+        probes = make_probes(state or {}, max(steps, 1), self.network.populations)
+        if not parts and not probes:
+            raise ValueError("record: nothing is chosen; give spikes= or state=")
+        self._recorder = Recorder(self._built, parts, probes)
+        self._recording = True
+
+    def run(self, duration: float) -> None:
+        """Advance by `duration` ms. A progress bar shows on a terminal.
+
+        Ctrl-C stops between two chunks: all that was simulated is recorded, and the run can go on.
+        """
+        n_steps = int(checks.grid_steps("run", "duration", duration, self.network.dt))
+        stop = self._step + n_steps
+        chunk = self._built.layout.window
+        interrupted = _Interrupt()
+        with (
+            interrupted,
+            ThreadPoolExecutor(max(self.threads - 1, 1)) as pool,
+            tqdm(total=duration, desc="run", unit=" ms", unit_scale=True, disable=None) as bar,
+        ):
+            while self._step < stop and not interrupted.seen:
+                chunk = min(chunk, self._recorder.max_steps, stop - self._step)
+                started = time.perf_counter()
+                done = self._advance(pool, chunk)
+                seconds = time.perf_counter() - started
+                self.run_seconds += time.perf_counter() - started
+                bar.update(done * self.network.dt)
+                chunk = max(1, round(chunk * min(max(CHUNK_SECONDS / max(seconds, 1e-9), 0.25), 4.0)))
+        if interrupted.seen:
+            raise KeyboardInterrupt
+
+    def _advance(self, pool: ThreadPoolExecutor, n_steps: int) -> int:
+        """One chunk on all threads, drained; returns the steps done."""
+        model, state = self._recorder.model, self._recorder.state
+        first = self._step
+        others = [pool.submit(advance, model, state, self._scratch[t], t, first, n_steps) for t in range(1, self.threads)]
+        results = [advance(model, state, self._scratch[0], 0, first, n_steps)]
+        wait(others)
+        results += [other.result() for other in others]
+        done = results[0][0]
+        self._step += done
+        self._recorder.drain(self._sink, first, done, [used for _, used in results])
+        return int(done)
+
+    def spikes(self, population: Population) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+        """Recorded spikes of a population: (ids, times in ms), by time and then id."""
+        name = self._recorded(population)
+        assert isinstance(self._sink, MemorySink)
+        pieces = self._sink.spikes.get(name, [])
+        ids = np.concatenate([np.zeros(0, np.uint32), *(ids for _, ids in pieces)])
+        steps = np.concatenate([np.zeros(0, np.int64), *(steps for steps, _ in pieces)])
+        return ids, steps * self.network.dt
+
+    def _recorded(self, population: Population) -> str:
+        return population.name
+
+    def values(self, target: Target, variable: str = "v") -> NDArray[np.float32]:
+        """The present value of a state variable of a population or slice (a copy)."""
+        (part,) = as_slices("values", target, self.network.populations)
+        make_probes({part: variable}, 1, self.network.populations)  # refuses an unknown variable
+        layout, state = self._built.layout, self._built.state
+        p = layout.index(part.population)
+        code = variable_code(part.population, variable)
+        if code < 0:
+            first = layout.population_start[p] + part.start
+            return state.neuron_v[first : first + len(part)].copy()
+        size = layout.population_start[p + 1] - layout.population_start[p]
+        first = layout.population_input[p] + code * size + part.start
+        return state.input_current[first : first + len(part)].copy()
+
+    def synapses(self, projection: Projection) -> Synapses:
+        """Every synapse of a projection, with its weight and delay as used."""
+        model, layout = self._built.model, self._built.layout
+        if projection not in self.network.projections:
+            raise ValueError(f"synapses: projection {projection.name!r} does not belong to this network")
+        q = int(np.flatnonzero(model.projection_index == projection.index)[0])
+        n_rows = len(projection.source) * self.threads
+        row_start = model.row_start[model.projection_row[q] : model.projection_row[q] + n_rows + 1]
+        entries = model.synapse[row_start[0] : row_start[-1]].astype(np.int64)
+        pre = np.repeat(np.arange(n_rows) // self.threads, np.diff(row_start))
+        p = layout.index(projection.target.population)
+        size = layout.population_start[p + 1] - layout.population_start[p]
+        base = layout.population_input[p] + projection.receptor * size + projection.target.start
+        post = (entries & ((1 << layout.target_bits) - 1)) - base
+        if model.projection_uniform[q]:
+            fixed = np.full(pre.size, model.projection_fixed_weight[q], np.int64)
+        else:
+            shift = model.projection_weight[q]
+            fixed = model.synapse_weight[row_start[0] + shift : row_start[-1] + shift].astype(np.int64)
+        steps = entries >> layout.target_bits
+        order = np.lexsort((fixed, post, steps, pre))
+        weight = fixed * float(model.input_unit[p, projection.receptor])
+        return Synapses(pre[order], post[order], weight[order], steps[order] * self.network.dt)
+
+    def weights(self, projection: Projection) -> sparse.csr_array:
+        """The weights of a projection as a scipy.sparse array (n_source, n_target); several synapses of a pair add up."""
+        synapses = self.synapses(projection)
+        shape = (len(projection.source), len(projection.target))
+        return sparse.csr_array((synapses.weight, (synapses.pre, synapses.post)), shape=shape)
+
+
+def _default_threads(network: Network) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    neurons = sum(p.size for p in network.populations.values())
+    return max(1, min(cores, neurons // 512))
+
+
+def _scratch(state: State) -> tuple[NDArray[Any], ...]:
+    """A thread's working arrays: one block's input, drive, random words and spikes."""
+    return (
+        np.zeros(BLOCK, state.ring.dtype),
+        np.zeros(BLOCK, np.float32),
+        np.zeros(BLOCK, np.uint32),
+        np.zeros(BLOCK, np.int32),
+    )
+
+
+class _Interrupt:
+    """Holds Ctrl-C back while a chunk is under way (in the main thread; elsewhere signals do not arrive)."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __enter__(self) -> None:
+        self._main = threading.current_thread() is threading.main_thread()
+        if self._main:
+            self._before = signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, _signal: int, _frame: FrameType | None) -> None:
+        self.seen = True
+
+    def __exit__(self, *_: object) -> None:
+        if self._main:
+            signal.signal(signal.SIGINT, self._before)

@@ -1,0 +1,306 @@
+"""Recordings: spikes and state variables streamed into one SONATA HDF5 file while the simulation runs.
+
+The layout is in `evsim.io.sonata`, reading in `evsim.io.reader`, repair of killed files in `evsim.io.repair`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from evsim.io import sonata
+from evsim.io.output import check_output, require_free
+from evsim.io.reader import Recording as Recording
+from evsim.io.reader import State as State
+from evsim.io.reader import open_recording as open_recording
+from evsim.io.sonata import ReportSpec as ReportSpec
+from evsim.io.sonata import step_times as step_times
+from evsim.io.stream import RESERVE_BYTES, Batch, Stream
+
+
+class RecordingWriter:
+    """Streams spikes and reports of one simulation into one file; nothing handed over is lost.
+
+    `write_spikes` and `write_frames` collect, `commit` hands what was collected to a background thread as one
+    batch: after a kill, a batch is in the file whole or not at all. Pending batches are bounded in bytes;
+    `commit` waits when the disk is slower than the simulation. The writer owns the arrays it is given; do not
+    change them afterwards.
+
+    Parameters
+    ----------
+    path
+        File to create; SONATA HDF5.
+    populations
+        Name -> number of neurons, of every population.
+    spikes
+        Populations whose spikes are recorded.
+    reports
+        State variables to be recorded.
+    dt
+        Step in ms.
+    metadata
+        Nested dict of text, numbers, lists and NumPy arrays, kept with the file.
+    overwrite
+        Whether an existing file is replaced.
+
+    Raises
+    ------
+    FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError : before anything is written.
+    OSError : the disk has no room (ENOSPC), or another program has the file open.
+    ValueError : a name, an id or an interval the file could not hold.
+
+    Notes ----- A write that fails later (disk full, disk gone) stops the thread and is raised as OSError by
+    the next call, whichever it is; what was flushed stays in the file.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        populations: Mapping[str, int],
+        spikes: Sequence[str] = (),
+        reports: Sequence[ReportSpec] = (),
+        dt: float = 0.1,
+        metadata: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        sonata.check_layout(populations, spikes, reports, dt)
+        self.path = check_output(path, overwrite)
+        self.dt = dt
+        self._populations = dict(populations)
+        groups = sonata.report_groups(reports)
+        self._reports = {report.name: (groups[report.name], report) for report in reports}
+        first_chunks = sonata.CHUNK * (16 * len(spikes) + 4 * len(reports))
+        require_free(self.path, RESERVE_BYTES + first_chunks)
+        existed = self.path.exists()
+        if existed:
+            _refuse_live(self.path)
+        try:
+            file = sonata.create_recording(self.path, populations, spikes, reports, dt, metadata or {})
+        except BaseException as error:
+            if not existed:
+                self.path.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise OSError(
+                    error.errno or 0,
+                    f"recording cannot be created ({error}); close other users of it",
+                    str(self.path),
+                ) from error
+            raise
+        file.swmr_mode = True
+        self._stream = Stream(file, self.path, dict(self._reports.values()), dt)
+        self._batch = Batch()
+        self._last_step = dict.fromkeys(spikes, 0)
+        self._spike_counts = dict.fromkeys(spikes, 0)
+        self._frame_counts = dict.fromkeys(self._reports, 0)
+        self._steps = 0
+        self._closed = False
+        self._told = False
+        self._finalizer = weakref.finalize(self, self._stream.stop)
+
+    @property
+    def spike_counts(self) -> dict[str, int]:
+        """Spikes handed over so far, by population."""
+        return dict(self._spike_counts)
+
+    @property
+    def frame_counts(self) -> dict[str, int]:
+        """Frames handed over so far, by report."""
+        return dict(self._frame_counts)
+
+    def write_spikes(self, population: str, steps: np.ndarray, ids: np.ndarray) -> None:
+        """Add spikes of one population to the batch.
+
+        Parameters
+        ----------
+        population
+            One of those whose spikes are recorded.
+        steps
+            int64 (n,), step of each spike, ascending, none before the last one handed over.
+        ids
+            uint32 (n,), neuron of each spike within its population.
+
+        Raises
+        ------
+        ValueError : unknown population, unequal lengths, steps not ascending, an id out of range.
+        OSError : the writing thread has stopped; the message says why.
+        """
+        self._check_open()
+        if population not in self._last_step:
+            raise ValueError(
+                f"spikes: population '{population}' is not recorded; "
+                f"recorded: {', '.join(self._last_step) or 'none'}"
+            )
+        steps = np.asarray(steps, np.int64)
+        ids = np.asarray(ids)
+        if steps.ndim != 1 or steps.shape != ids.shape or not np.issubdtype(ids.dtype, np.integer):
+            raise ValueError(
+                f"spikes of '{population}': steps {steps.shape} and ids {ids.dtype} {ids.shape}; "
+                "both must be 1-D, of integers and of one length"
+            )
+        if len(steps) == 0:
+            return
+        size = self._populations[population]
+        if int(ids.max()) >= size or int(ids.min()) < 0:
+            at = int(np.flatnonzero((ids >= size) | (ids < 0))[0])
+            raise ValueError(f"spikes of '{population}': ids[{at}] is {ids[at]}; ids must be 0 to {size - 1}")
+        last = self._last_step[population]
+        if steps[0] < last:
+            raise ValueError(
+                f"spikes of '{population}': steps[0] is {steps[0]}, before step {last} of the last batch; "
+                "hand spikes over in order of time"
+            )
+        if np.any(steps[1:] < steps[:-1]):
+            at = int(np.argmax(steps[1:] < steps[:-1])) + 1
+            raise ValueError(
+                f"spikes of '{population}': steps[{at}] is {steps[at]} after {steps[at - 1]}; "
+                "steps must be ascending"
+            )
+        self._last_step[population] = int(steps[-1])
+        self._steps = max(self._steps, int(steps[-1]) + 1)
+        self._spike_counts[population] += len(steps)
+        self._batch.spikes.setdefault(population, []).append((steps, ids))
+        self._batch.n_bytes += steps.nbytes + ids.nbytes
+
+    def write_frames(self, report: str, frames: np.ndarray) -> None:
+        """Add frames of one report to the batch.
+
+        Parameters
+        ----------
+        report
+            Name of the report.
+        frames
+            float32 (n_frames, n_ids), the frames that follow those handed over before.
+
+        Raises
+        ------
+        ValueError : unknown report, wrong shape, a value that is not finite.
+        OSError : the writing thread has stopped; the message says why.
+        """
+        self._check_open()
+        if report not in self._reports:
+            raise ValueError(
+                f"frames: unknown report '{report}'; known: {', '.join(self._reports) or 'none'}"
+            )
+        group, spec = self._reports[report]
+        frames = np.asarray(frames, np.float32)
+        n_ids = len(spec.node_ids)
+        if frames.ndim != 2 or frames.shape[1] != n_ids:
+            raise ValueError(
+                f"report '{report}' of population '{spec.population}': frames {frames.shape}; "
+                f"the shape must be (n_frames, {n_ids})"
+            )
+        if not np.isfinite(frames).all():
+            row, column = np.argwhere(~np.isfinite(frames))[0]
+            raise ValueError(
+                f"report '{report}': {spec.variable} of neuron {spec.node_ids[column]} of population "
+                f"'{spec.population}' is {frames[row, column]} in frame {self._frame_counts[report] + row}; "
+                "values must be finite (a model that diverges needs a smaller dt or weaker weights)"
+            )
+        if len(frames) == 0:
+            return
+        self._frame_counts[report] += len(frames)
+        last = spec.start_ms + (self._frame_counts[report] - 1) * spec.every_ms
+        self._steps = max(self._steps, sonata.to_steps(last, self.dt) + 1)
+        self._batch.frames.setdefault(group, []).append(frames)
+        self._batch.n_bytes += frames.nbytes
+
+    def commit(self, steps: int | None = None) -> None:
+        """Make what was handed over since the last commit one batch, appended in the background.
+
+        Parameters
+        ----------
+        steps
+            Steps simulated so far, which becomes the recording's duration. Left out: up to the last spike or
+            frame.
+
+        Raises
+        ------
+        OSError : the writing thread has stopped; the message says why.
+        """
+        self._check_open()
+        self._steps = max(self._steps, steps or 0)
+        self._batch.steps = self._steps
+        batch, self._batch = self._batch, Batch()
+        try:
+            self._stream.put(batch)
+        except OSError:
+            self._told = True
+            raise
+
+    def flush(self) -> None:
+        """Wait until all committed batches are in the file; raises as `commit` does."""
+        self._check_open()
+        try:
+            self._stream.flush()
+        except OSError:
+            self._told = True
+            raise
+
+    def close(self, final_metadata: Mapping[str, Any] | None = None, complete: bool = True) -> None:
+        """Commit the rest, write the closing words and close the file. Further calls do nothing.
+
+        Parameters
+        ----------
+        final_metadata
+            Like `metadata`, known only at the end: wall time, counts.
+        complete
+            Whether the simulation ended as planned.
+
+        Raises
+        ------
+        OSError : the writing thread has stopped early, unless an earlier call has said so.
+        """
+        if self._closed:
+            return
+        text = sonata.to_json(dict(final_metadata or {}))
+        try:
+            if not self._told and (self._batch.n_bytes or self._batch.steps < self._steps):
+                self.commit()
+            self._closed = True
+            self._finalizer.detach()
+            self._stream.stop(text, complete)
+        except OSError:
+            self._closed = True
+            if not self._told:
+                raise
+
+    def __enter__(self) -> RecordingWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._told = True  # the error on its way is the one to report
+        self.close(complete=kind is None)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError(f"recording '{self.path}' is closed; make a new RecordingWriter")
+        try:
+            self._stream.check()
+        except OSError:
+            self._told = True
+            raise
+
+
+def _refuse_live(path: Path) -> None:
+    """Raise when another simulation is writing the file that is about to be replaced."""
+    try:
+        recording = open_recording(path)
+    except (OSError, ValueError):
+        return  # not a recording: overwrite=True has been given
+    with recording:
+        if recording.writing:
+            raise PermissionError(
+                errno.EBUSY,
+                "output is being written by another simulation; wait or choose another path",
+                str(path),
+            )
