@@ -167,30 +167,63 @@ def fill_synapses(
             weight[at + weight_shift] = np.float32(quantile(weight_table, word_weight))
 
 
-@compile_kernel
-def sort_rows(row_start, first_row, last_row, synapse, weight_bits, weight_shift, uniform):
-    """Sort each row segment [first_row, last_row) by synapse (so by delay, then target), then by weight.
+@register_jitable
+def _sort_short_row(synapse, start, stop, weight, shift, uniform):
+    """Insertion sort; stable."""
+    for i in range(start + u64(1), stop):
+        key = synapse[i]
+        value = np.int32(0) if uniform else weight[i + shift]
+        j = i
+        while j > start and synapse[j - u64(1)] > key:
+            synapse[j] = synapse[j - u64(1)]
+            if not uniform:
+                weight[j + shift] = weight[j - u64(1) + shift]
+            j -= u64(1)
+        synapse[j] = key
+        if not uniform:
+            weight[j + shift] = value
 
-    `weight_bits` is the int32 view of the weights; that of synapse s is weight_bits[s + weight_shift].
+
+@register_jitable
+def _sort_by_digit(synapse, start, stop, weight, shift, uniform, digit, count, keys, values):
+    """One pass of a stable radix sort, by the 8 bits from bit `digit`."""
+    count[:] = 0
+    for i in range(start, stop):
+        count[(u64(synapse[i]) >> digit) & u64(255)] += 1
+    if count[(u64(synapse[start]) >> digit) & u64(255)] == np.int64(stop - start):
+        return
+    at = np.int64(0)
+    for d in range(u64(256)):
+        n = count[d]
+        count[d] = at
+        at += n
+    for i in range(start, stop):
+        d = (u64(synapse[i]) >> digit) & u64(255)
+        to = u64(count[d])
+        count[d] += 1
+        keys[to] = synapse[i]
+        if not uniform:
+            values[to] = weight[i + shift]
+    for i in range(stop - start):
+        synapse[start + i] = keys[i]
+        if not uniform:
+            weight[start + i + shift] = values[i]
+
+
+@compile_kernel
+def sort_rows(row_start, first_row, last_row, n_bits, synapse, weight, weight_shift, uniform, count, keys, values):
+    """Sort each row segment [first_row, last_row) by synapse: by delay, then target; equal ones stay in order.
+
+    The weight of synapse s is weight[s + weight_shift]. `count` (256,), `keys` and `values` (longest row,) are scratch.
     """
-    scratch = np.empty(1024, np.uint64)
+    shift = u64(weight_shift)
     for row in range(first_row, last_row):
-        start, stop = row_start[row], row_start[row + 1]
-        n = stop - start
-        if n < 2:
+        start, stop = u64(row_start[row]), u64(row_start[row + 1])
+        if stop - start <= u64(24):
+            _sort_short_row(synapse, start, stop, weight, shift, uniform)
             continue
-        if uniform:
-            synapse[start:stop].sort()
-            continue
-        if scratch.size < n:
-            scratch = np.empty(2 * n, np.uint64)
-        pairs = scratch[:n]
-        for j in range(n):
-            pairs[j] = (u64(synapse[start + j]) << u64(32)) | u64(np.uint32(weight_bits[start + j + weight_shift]))
-        pairs.sort()
-        for j in range(n):
-            synapse[start + j] = np.uint32(pairs[j] >> u64(32))
-            weight_bits[start + j + weight_shift] = np.int32(np.uint32(pairs[j] & u64(0xFFFFFFFF)))
+        for digit in range(u64(0), u64(n_bits), u64(8)):
+            _sort_by_digit(synapse, start, stop, weight, shift, uniform, digit, count, keys, values)
 
 
 @compile_kernel

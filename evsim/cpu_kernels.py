@@ -77,21 +77,22 @@ def _fill_words(word, first_group, n_groups, step, stimulus, key0, key1):
 
 
 @register_jitable
-def _add_poisson(x, word, start, stop, base, threshold, n_thresholds, weight):
-    """x += weight * Poisson number of each neuron in [start, stop), all with the same thresholds."""
+def _add_poisson(x, word, start, stop, base, threshold, row, n_thresholds, weight):
+    """x += weight * Poisson number of each neuron in [start, stop), all with the same row of thresholds."""
     for i in range(start, stop):
         x[i] += base * weight
     for j in range(u64(0), n_thresholds, u64(4)):
-        t0, t1, t2, t3 = threshold[j], threshold[j + u64(1)], threshold[j + u64(2)], threshold[j + u64(3)]
+        t0, t1 = threshold[row, j], threshold[row, j + u64(1)]
+        t2, t3 = threshold[row, j + u64(2)], threshold[row, j + u64(3)]
         for i in range(start, stop):
             x[i] += weight * count_passed(word[i], t0, t1, t2, t3)
 
 
-@compile_kernel
-def _add_poisson_classes(x, word, start, stop, rate_class, class_at, base, n_thresholds, threshold, weight):
-    """The same with thresholds of each neuron's own: its class is rate_class[class_at + i - start]."""
+@register_jitable
+def _add_poisson_classes(x, word, start, stop, rate_class, at, base, n_thresholds, threshold, weight):
+    """The same where each neuron has thresholds of its own: row rate_class[at + i - start]."""
     for i in range(start, stop):
-        row = u64(rate_class[class_at + (i - start)])
+        row = u64(rate_class[at + (i - start)])
         n = base[row]
         j = u64(0)
         while j < u64(n_thresholds[row]) and word[i] > threshold[row, j]:
@@ -143,23 +144,25 @@ def _fire(v, at, v_pre, n, refractory, fired, value, at_threshold):
         v[at + i] = v_pre[i]
 
 
-@compile_kernel
-def _emit(model, state, p, at, n, fired, soft, at_reset, at_refractory, count, spikes, step, checksum):
-    """Reset the neurons that fired, append them to the spikes of the step; returns (new count, checksum)."""
-    value = model.parameter_value
-    pairs = fired.view(np.uint64)
-    for word in range((n + u64(1)) >> u64(1)):
-        if pairs[word] == u64(0):
+@register_jitable
+def _emit(
+    v, refractory, at, n, fired, pairs, value, at_reset, at_refractory, soft, spikes, w, count, step, p, start, checksum
+):
+    """Reset the neurons that fired and append them to spikes[w]; returns (new count, checksum).
+
+    `pairs` is `fired` read two at a time: most are zero.
+    """
+    for pair in range((n + u64(1)) >> u64(1)):
+        if pairs[pair] == u64(0):
             continue
-        for i in range(word << u64(1), min((word << u64(1)) + u64(2), n)):
-            if fired[i] == i32(0):
-                continue
-            neuron = at + i
-            state.neuron_v[neuron] = reset(state.neuron_v[neuron], value[at_reset + i], soft)
-            state.neuron_refractory[neuron] = i32(value[at_refractory + i])
-            spikes[u64(count)] = u32(neuron)
-            count += 1
-            checksum += spike_hash(step, neuron - u64(model.population_start[p]), u64(p))
+        for i in range(pair << u64(1), min((pair << u64(1)) + u64(2), n)):
+            if fired[i] != i32(0):
+                neuron = at + i
+                v[neuron] = reset(v[neuron], value[at_reset + i], soft)
+                refractory[neuron] = i32(value[at_refractory + i])
+                spikes[w, u64(count)] = u32(neuron)
+                count += 1
+                checksum += spike_hash(step, neuron - start, p)
     return count, checksum
 
 
@@ -182,7 +185,7 @@ def _record_block(model, state, p, first, stop, step, frame_step, v_pre, input_s
         frame = step // model.probe_every[probe] - (frame_step + model.probe_every[probe] - 1) // model.probe_every[probe]
         row = state.frame_start[probe] + frame * (end - start)
         variable = model.probe_variable[probe]
-        at = start + np.searchsorted(model.probe_neuron[start:end], first)
+        at = start + _interval(model.probe_neuron, start, end, first - 1) + 1
         while at < end and model.probe_neuron[at] < stop:
             i = model.probe_neuron[at]
             if variable == -1:
@@ -195,73 +198,98 @@ def _record_block(model, state, p, first, stop, step, frame_step, v_pre, input_s
             at += 1
 
 
+@register_jitable(forceinline=True)
+def _add_currents(model, p, first, stop, step, drive):
+    """Add what the injected currents give neurons [first, stop) of population p in this step."""
+    for c in range(model.current_start[p], model.current_start[p + 1]):
+        row = _interval(model.current_change_step, model.current_change[c], model.current_change[c + 1], step)
+        a, b = max(first, model.current_range[c, 0]), min(stop, model.current_range[c, 1])
+        if row < 0 or a >= b:
+            continue
+        stride = u64(model.current_value_step[c, 1])
+        at = model.current_value_start[c] + row * model.current_value_step[c, 0]
+        at += model.current_value_step[c, 1] * (a - model.current_range[c, 0])
+        for i in range(u64(b - a)):
+            drive[u64(a - first) + i] += model.current_value[u64(at) + stride * i]
+
+
+@register_jitable(forceinline=True)
+def _add_poissons(model, p, k, first, stop, step, word, x):
+    """Add the Poisson input of receptor k to x, for neurons [first, stop) of population p in this step."""
+    for s in range(model.poisson_start[p], model.poisson_start[p + 1]):
+        row = _interval(model.poisson_change_step, model.poisson_change[s], model.poisson_change[s + 1], step)
+        a, b = max(first, model.poisson_range[s, 0]), min(stop, model.poisson_range[s, 1])
+        if model.poisson_receptor[s] != k or row < 0 or a >= b:
+            continue
+        n_groups = u64((stop - first + 127) >> 7)
+        key0, key1 = u64(model.scalars[4]), u64(model.scalars[5])
+        _fill_words(word, u64(first >> 7), n_groups, u64(step), u64(model.poisson_index[s]), key0, key1)
+        start, end = u64(a - first), u64(b - first)
+        at = model.poisson_class_start[s] + row * model.poisson_class_step[s, 0]
+        if model.poisson_class_step[s, 1] == 0:
+            one = u64(model.poisson_class[u64(at)])
+            n_thresholds = u64(model.poisson_n_thresholds[one])
+            base, threshold = model.poisson_base[one], model.poisson_threshold
+            _add_poisson(x, word, start, end, base, threshold, one, n_thresholds, model.poisson_weight[s])
+        else:
+            _add_poisson_classes(
+                x, word, start, end, model.poisson_class, u64(at + a - model.poisson_range[s, 0]),
+                model.poisson_base, model.poisson_n_thresholds, model.poisson_threshold, model.poisson_weight[s],
+            )  # fmt: skip
+
+
 @compile_kernel
-def _update_block(model, state, p, first, stop, first_step, n_steps, chunk_start, parity, counts, spikes, x, drive, word, fired, checksum):
+def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, chunk_start, counts, spikes, checksum):
     """Advance neurons [first, stop) of population p through n_steps; returns the checksum of their spikes."""
-    value = model.parameter_value
-    start, stride = model.parameter_start, model.parameter_step
-    target_bits, ring_mask = u64(model.scalars[2]), u64(model.scalars[3])
-    key0, key1 = u64(model.scalars[4]), u64(model.scalars[5])
-    n = u64(stop - first)
-    neuron = u64(model.population_start[p] + first)
-    input_size = ((model.population_size[p] + 127) >> 7) << 7
-    at_drive = u64(start[p, DRIVE] + stride[p, DRIVE] * first)
+    x, drive, word, fired, fired_pairs = scratch
+    v, refractory, current, ring = state.neuron_v, state.neuron_refractory, state.input_current, state.ring
+    value, start, stride, unit = model.parameter_value, model.parameter_start, model.parameter_step, model.input_unit
     at_leak = u64(start[p, LEAK] + stride[p, LEAK] * first)
+    at_drive = u64(start[p, DRIVE] + stride[p, DRIVE] * first)
     at_v_min = u64(start[p, V_MIN] + stride[p, V_MIN] * first)
     at_threshold = u64(start[p, V_THRESHOLD] + stride[p, V_THRESHOLD] * first)
     at_reset = u64(start[p, V_RESET] + stride[p, V_RESET] * first)
     at_refractory = u64(start[p, REFRACTORY_STEPS] + stride[p, REFRACTORY_STEPS] * first)
     soft = model.population_soft_reset[p] == 1
+    population_start = u64(model.population_start[p])
+    input_size = ((model.population_size[p] + 127) >> 7) << 7
+    first_input = model.population_input[p] + first
+    n_receptors = model.population_n_receptors[p]
+    target_bits, ring_mask = u64(model.scalars[2]), u64(model.scalars[3])
+    has_currents = model.current_start[p + 1] > model.current_start[p]
+    has_poissons = model.poisson_start[p + 1] > model.poisson_start[p]
     has_probes = False
     for probe in range(model.probe_population.size):
         has_probes = has_probes or model.probe_population[probe] == p
-    for w in range(n_steps):
-        step = first_step + w
+    n = u64(stop - first)
+    neuron = population_start + u64(first)
+    for w in range(u64(n_steps)):
+        step = first_step + i64(w)
         for i in range(n):
             drive[i] = value[at_drive + i]
-        for c in range(model.current_start[p], model.current_start[p + 1]):
-            row = _interval(model.current_change_step, model.current_change[c], model.current_change[c + 1], step)
-            if row >= 0:
-                a, b = max(first, model.current_range[c, 0]), min(stop, model.current_range[c, 1])
-                column = model.current_value_step[c, 1]
-                at = model.current_value_start[c] + row * model.current_value_step[c, 0] - column * model.current_range[c, 0]
-                for i in range(a, b):
-                    drive[u64(i - first)] += model.current_value[u64(at + column * i)]
-        for k in range(model.population_n_receptors[p]):
-            at = u64(model.population_input[p] + k * input_size + first)
-            _take_input(state.ring, ((u64(step) << target_bits) & ring_mask) + at, n, x)
-            for s in range(model.poisson_start[p], model.poisson_start[p + 1]):
-                if model.poisson_receptor[s] != k:
-                    continue
-                a, b = max(first, model.poisson_range[s, 0]), min(stop, model.poisson_range[s, 1])
-                row = _interval(model.poisson_change_step, model.poisson_change[s], model.poisson_change[s + 1], step)
-                if a >= b or row < 0:
-                    continue
-                _fill_words(word, u64(first >> 7), (n + u64(127)) >> u64(7), u64(step), u64(model.poisson_index[s]), key0, key1)
-                at_class = model.poisson_class_start[s] + row * model.poisson_class_step[s, 0]
-                if model.poisson_class_step[s, 1] == 0:
-                    r = u64(model.poisson_class[at_class])
-                    _add_poisson(x, word, u64(a - first), u64(b - first), model.poisson_base[r], model.poisson_threshold[r],
-                                 u64(model.poisson_n_thresholds[r]), model.poisson_weight[s])
-                else:
-                    _add_poisson_classes(x, word, u64(a - first), u64(b - first), model.poisson_class,
-                                         u64(at_class + a - model.poisson_range[s, 0]), model.poisson_base,
-                                         model.poisson_n_thresholds, model.poisson_threshold, model.poisson_weight[s])
-            unit = model.input_unit[p, k]
-            j = DECAY + 4 * k
-            at_jump = u64(start[p, JUMP + 4 * k] + stride[p, JUMP + 4 * k] * first)
-            if start[p, j] < 0:  # a delta synapse
-                _receive_delta(drive, x, n, unit, value, at_jump)
+        if has_currents:
+            _add_currents(model, p, first, stop, step, drive)
+        for k in range(n_receptors):
+            at = u64(first_input + k * input_size)
+            _take_input(ring, ((u64(step) << target_bits) & ring_mask) + at, n, x)
+            if has_poissons:
+                _add_poissons(model, p, k, first, stop, step, word, x)
+            j = 4 * k
+            at_jump = u64(start[p, JUMP + j] + stride[p, JUMP + j] * first)
+            if start[p, DECAY + j] < 0:  # a delta synapse
+                _receive_delta(drive, x, n, unit[p, k], value, at_jump)
             else:
-                at_coupling = u64(start[p, COUPLING + 4 * k] + stride[p, COUPLING + 4 * k] * first)
-                at_gain = u64(start[p, GAIN + 4 * k] + stride[p, GAIN + 4 * k] * first)
-                at_decay = u64(start[p, j] + stride[p, j] * first)
-                _receive_current(drive, x, n, unit, state.input_current, at, value, at_coupling, at_jump)
-                _decay(x, n, unit, state.input_current, at, value, at_decay, at_gain)
-        _integrate(state.neuron_v, neuron, drive, n, state.neuron_refractory, value, at_leak, at_v_min)
-        _fire(state.neuron_v, neuron, drive, n, state.neuron_refractory, fired, value, at_threshold)
-        count, checksum = _emit(model, state, p, neuron, n, fired, soft, at_reset, at_refractory, counts[w], spikes[w], u64(step), checksum)
-        counts[w] = count
+                at_coupling = u64(start[p, COUPLING + j] + stride[p, COUPLING + j] * first)
+                at_gain = u64(start[p, GAIN + j] + stride[p, GAIN + j] * first)
+                at_decay = u64(start[p, DECAY + j] + stride[p, DECAY + j] * first)
+                _receive_current(drive, x, n, unit[p, k], current, at, value, at_coupling, at_jump)
+                _decay(x, n, unit[p, k], current, at, value, at_decay, at_gain)
+        _integrate(v, neuron, drive, n, refractory, value, at_leak, at_v_min)
+        _fire(v, neuron, drive, n, refractory, fired, value, at_threshold)
+        counts[w], checksum = _emit(
+            v, refractory, neuron, n, fired, fired_pairs, value, at_reset, at_refractory, soft, spikes, w,
+            counts[w], u64(step), u64(p), population_start, checksum,
+        )  # fmt: skip
         if has_probes:
             _record_block(model, state, p, first, stop, step, chunk_start, drive, input_size)
     return checksum
@@ -270,7 +298,7 @@ def _update_block(model, state, p, first, stop, first_step, n_steps, chunk_start
 @compile_kernel
 def _emit_trains(model, state, p, first_step, n_steps, counts, spikes, checksum):
     """Append the explicit spikes of source population p."""
-    at = model.train_start[p] + np.searchsorted(model.train_step[model.train_start[p] : model.train_start[p + 1]], first_step)
+    at = model.train_start[p] + _interval(model.train_step, model.train_start[p], model.train_start[p + 1], first_step - 1) + 1
     while at < model.train_start[p + 1] and model.train_step[at] < first_step + n_steps:
         w = model.train_step[at] - first_step
         spikes[w, counts[w]] = model.train_neuron[at]
@@ -336,7 +364,7 @@ def _deliver(model, ring, thread, step, spikes, n_spikes):
 
 
 @compile_kernel
-def advance(model, state, scratch, thread, chunk_start, n_steps):
+def advance(model, state, scratch, counts, thread, chunk_start, n_steps):
     """Advance by up to n_steps from step chunk_start, as thread `thread` of all.
 
     Returns the steps done and the spikes recorded by this thread. Stops early, with all threads at the same step,
@@ -344,7 +372,6 @@ def advance(model, state, scratch, thread, chunk_start, n_steps):
     """
     n_threads, window = model.scalars[0], model.scalars[1]
     capacity = state.record_step.shape[1]
-    x, drive, word, fired = scratch
     used = 0
     checksum, events = u64(0), u64(0)
     done = 0
@@ -352,7 +379,7 @@ def advance(model, state, scratch, thread, chunk_start, n_steps):
     while done < n_steps:
         first_step = chunk_start + done
         n = min(window, n_steps - done)
-        counts = np.zeros(window, np.int64)
+        counts[:] = 0
         spikes = state.window_spike[parity, :, state.spike_offset[thread] :]
         for p in range(model.population_size.size):
             first, stop = model.slice_start[p, thread], model.slice_stop[p, thread]
@@ -362,8 +389,10 @@ def advance(model, state, scratch, thread, chunk_start, n_steps):
                     checksum = _emit_trains(model, state, p, first_step, n, counts, spikes, checksum)
             else:
                 for block in range(first, stop, BLOCK):
-                    checksum = _update_block(model, state, p, block, min(block + BLOCK, stop), first_step, n, chunk_start,
-                                             parity, counts, spikes, x, drive, word, fired, checksum)
+                    checksum = _update_block(
+                        model, state, scratch, p, block, min(block + BLOCK, stop), first_step, n, chunk_start,
+                        counts, spikes, checksum,
+                    )  # fmt: skip
             state.population_spikes[thread, p] += counts.sum() - before
         for w in range(n):
             state.window_count[parity, w, thread * 8] = counts[w]

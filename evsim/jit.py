@@ -47,13 +47,16 @@ _CACHE_FOLDER = _cache_folder()
 
 
 def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile `function` for the CPU on its first call: releases the GIL, never raises, cached on disk."""
+    """Compile `function` for the CPU on its first call: releases the GIL, never raises, cached on disk.
+
+    A kernel allocates nothing. Arrays are then not reference-counted, whose atomic counters threads would fight over.
+    """
     previous = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = (
         _CACHE_FOLDER  # read when the dispatcher is made, and by users' own kernels later
     )
     try:
-        return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+        return numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)(function)
     finally:
         numba.config.CACHE_DIR = previous
 

@@ -69,7 +69,7 @@ class Simulation:
         self._recorder = Recorder(self._built, [], [])
         self._sink: Sink = MemorySink()
         self._recording = False
-        self._scratch = [_scratch(self._built.state) for _ in range(self.threads)]
+        self._scratch = [_scratch(self._built.state, self._built.layout.window) for _ in range(self.threads)]
 
     @property
     def time(self) -> float:
@@ -177,8 +177,8 @@ class Simulation:
         """One chunk on all threads, drained; returns the steps done."""
         model, state = self._recorder.model, self._recorder.state
         first = self._step
-        others = [pool.submit(advance, model, state, self._scratch[t], t, first, n_steps) for t in range(1, self.threads)]
-        results = [advance(model, state, self._scratch[0], 0, first, n_steps)]
+        others = [pool.submit(advance, model, state, *self._scratch[t], t, first, n_steps) for t in range(1, self.threads)]
+        results = [advance(model, state, *self._scratch[0], 0, first, n_steps)]
         wait(others)
         results += [other.result() for other in others]
         done = results[0][0]
@@ -249,14 +249,17 @@ def _default_threads(network: Network) -> int:
     return max(1, min(cores, neurons // 512))
 
 
-def _scratch(state: State) -> tuple[NDArray[Any], ...]:
-    """A thread's working arrays: one block's input, drive, random words and spikes."""
-    return (
+def _scratch(state: State, window: int) -> tuple[tuple[NDArray[Any], ...], NDArray[np.int64]]:
+    """A thread's working arrays: one block's input, drive, random words and spikes; its spikes per step of a window."""
+    fired = np.zeros(BLOCK, np.int32)
+    block = (
         np.zeros(BLOCK, state.ring.dtype),
         np.zeros(BLOCK, np.float32),
         np.zeros(BLOCK, np.uint32),
-        np.zeros(BLOCK, np.int32),
+        fired,
+        fired.view(np.uint64),
     )
+    return block, np.zeros(window, np.int64)
 
 
 class _Interrupt:

@@ -113,6 +113,7 @@ def _fill(
     pre, post = _listed_pairs(rows.projection)
     weight_kind = weight_kind if rows.varied else construction.UNIFORM
     shift, n_rows = rows.weight_shift, rows.row_start.size - 1
+    longest = int(np.diff(rows.row_start).max(initial=0))
 
     def fill(t: int) -> None:
         construction.fill_synapses(
@@ -123,7 +124,9 @@ def _fill(
 
     def sort(t: int) -> None:
         first, stop = n_rows * t // threads, n_rows * (t + 1) // threads
-        construction.sort_rows(rows.row_start, first, stop, synapse, bits, shift, not rows.varied)
+        n_bits = layout.target_bits + layout.max_delay.bit_length()
+        scratch = np.empty(256, np.int64), np.empty(longest, np.uint32), np.empty(longest, np.int32)
+        construction.sort_rows(rows.row_start, first, stop, n_bits, synapse, bits, shift, not rows.varied, *scratch)
 
     list(pool.map(fill, range(threads)))
     list(pool.map(sort, range(threads)))

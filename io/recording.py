@@ -57,7 +57,8 @@ class RecordingWriter:
     ValueError : a name, an id or an interval the file could not hold.
 
     Notes ----- A write that fails later (disk full, disk gone) stops the thread and is raised as OSError by
-    the next call, whichever it is; what was flushed stays in the file.
+    the next call, whichever it is; what was flushed stays in the file. Of a `with` block that an error ends,
+    the committed batches are kept.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class RecordingWriter:
         self._closed = False
         self._told = False
         self._finalizer = weakref.finalize(self, self._stream.stop)
+        self._finalizer.atexit = False  # the stream sees to that, in the right order
 
     @property
     def spike_counts(self) -> dict[str, int]:
@@ -278,7 +280,7 @@ class RecordingWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            self._told = True  # the error on its way is the one to report
+            self._told = True  # the error on its way is the one to report; a batch it cut short is no batch
         self.close(complete=kind is None)
 
     def _check_open(self) -> None:

@@ -145,6 +145,10 @@ def _copy_recording(recording: Recording, out: Path, filters: dict[str, Any]) ->
         with h5py.File(out, "w", libver=sonata.LIBVER) as target:
             _copy_attributes(source, target)
             _copy_group(source, target, lengths, filters)
+            for column, n in recording.lengths().items():
+                if column.startswith("report/"):
+                    time = target[f"{column}/mapping/time"]
+                    time[...] = sonata.report_time(float(time[0]), float(time[2]), n, recording.dt)
             target["evsim"].attrs["writer"] = json.dumps(
                 {**json.loads(target["evsim"].attrs["writer"]), "pid": 0}
             )

@@ -179,10 +179,10 @@ def _check_report(report: ReportSpec, populations: Mapping[str, int], dt: float)
             raise ValueError(f"{where}: {label} is {value}; it must be a multiple of dt ({dt} ms)")
 
 
-def report_time(report: ReportSpec, n_frames: int, dt: float) -> tuple[float, float, float]:
+def report_time(start_ms: float, every_ms: float, n_frames: int, dt: float) -> tuple[float, float, float]:
     """(start, stop, step) in ms of a report with `n_frames` frames; (stop - start) / step counts them."""
-    start = to_steps(report.start_ms, dt)
-    every = to_steps(report.every_ms, dt)
+    start = to_steps(start_ms, dt)
+    every = to_steps(every_ms, dt)
     t0, step = float(step_times(start, dt)), float(step_times(every, dt))
     stop = float(step_times(start + n_frames * every, dt))
     while int((stop - t0) / step) < n_frames:  # bmtk truncates this quotient
@@ -262,7 +262,7 @@ def _create_report(file: h5py.File, path: str, report: ReportSpec, dt: float) ->
     mapping["index_pointer"] = mapping["index_pointers"]  # the name bmtk wants
     mapping["element_ids"] = np.zeros(n, np.uint32)
     mapping["element_pos"] = np.zeros(n, np.float32)
-    mapping["time"] = np.array(report_time(report, 0, dt))
+    mapping["time"] = np.array(report_time(report.start_ms, report.every_ms, 0, dt))
     mapping["time"].attrs["units"] = "ms"
     return path
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import errno
 import json
 import math
@@ -20,6 +22,14 @@ from evsim.io.output import require_free
 
 PENDING_BYTES = 64 * 2**20  # handed over and not yet written
 RESERVE_BYTES = 2**20  # kept free for HDF5's own indices and for closing the file
+_RUNNING: set[Stream] = set()
+
+
+@atexit.register  # after h5py's own, so it runs before: h5py's may not meet a thread inside HDF5
+def _stop_all() -> None:
+    with contextlib.ExitStack() as all_of_them:  # an error of one does not keep the others open
+        for stream in list(_RUNNING):
+            all_of_them.callback(stream.stop)
 
 
 @dataclass
@@ -46,13 +56,11 @@ class Stream:
         path: Path,
         reports: dict[str, sonata.ReportSpec],
         dt: float,
-        pending_bytes: int = PENDING_BYTES,
     ) -> None:
         self._file = file
         self._path = path
         self._reports = reports
         self._dt = dt
-        self._pending_bytes = pending_bytes
         self._rows = file["evsim/batches"]
         self._columns: list[str] = json.loads(self._rows.attrs["columns"])
         self._data = {path: file[path] for column in self._columns for path in sonata.growing(column)}
@@ -68,6 +76,7 @@ class Stream:
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="evsim-recording", daemon=True)
         sonata.LIVE.add(self._token)
+        _RUNNING.add(self)
         self._thread.start()
 
     @property
@@ -78,9 +87,7 @@ class Stream:
     def put(self, batch: Batch) -> None:
         """Queue a batch; waits while more than the bound is pending, raises what stopped the thread."""
         with self._changed:
-            while (
-                self._pending and self._pending + batch.n_bytes > self._pending_bytes and self._error is None
-            ):
+            while self._pending and self._pending + batch.n_bytes > PENDING_BYTES and self._error is None:
                 self._changed.wait()
             self.check()
             self._queue.append(batch)
@@ -102,6 +109,8 @@ class Stream:
                 self._stopping = True
                 self._final = (final, complete)
                 self._changed.notify_all()
+        if threading.current_thread() is self._thread:
+            return  # a forgotten writer, collected in this very thread, which ends by itself
         self._thread.join()
         self.check()
 
@@ -135,13 +144,15 @@ class Stream:
                     self._changed.notify_all()
             self._finish()
         except BaseException as error:
-            _abandon(self._file)
+            with contextlib.suppress(Exception):  # the first error is the one to tell
+                _abandon(self._file)
             with self._changed:
                 self._error = error
                 self._queue.clear()
                 self._changed.notify_all()
         finally:
             sonata.LIVE.discard(self._token)
+            _RUNNING.discard(self)
 
     def _claim(self, batches: list[Batch]) -> None:
         """Refuse a batch that the disk has no room for, while the file is whole."""
@@ -196,7 +207,8 @@ class Stream:
         for frames in pieces:
             data[at : at + len(frames)] = frames
             at += len(frames)
-        self._times[column][...] = sonata.report_time(self._reports[column], at, self._dt)
+        report = self._reports[column]
+        self._times[column][...] = sonata.report_time(report.start_ms, report.every_ms, at, self._dt)
 
     def _finish(self) -> None:
         require_free(self._path, RESERVE_BYTES // 2, "the recording is whole, its closing summary is not; ")

@@ -1,27 +1,28 @@
 """Make nest_iaf_psc_delta.npz and nest_iaf_psc_exp.npz: NEST's own spikes and potentials of a small network.
 
-100 neurons (80 excitatory, 20 inhibitory, self-connections and repeated connections included) are driven by 40
-generators with fixed spike trains; nothing in NEST is random. Run with NEST's Python::
+100 neurons (80 excitatory, 20 inhibitory, self-connections and repeated connections included) are driven by
+40 generators with fixed spike trains; nothing in NEST is random. Run with NEST's Python::
 
     .venv-peers/bin/python tests/data/make_nest_golden.py
 
 NEST's conventions, asserted here against `reference`, a plain NumPy simulation:
 
-- Step n is the time n * dt; ``v_initial`` is the state of step 0; a spike in step s over d steps arrives in s + d.
+- Step n is the time n * dt; ``v_initial`` is the state of step 0; a spike in step s over d steps arrives in
+  step s + d.
 - iaf_psc_delta: input that arrives in step n is added to v in step n, before the threshold is tested.
-- iaf_psc_exp: input that arrives in step n is added to the current at the end of step n, so v first feels it in
-  step n + 1. Weights >= 0 go to the excitatory current, others to the inhibitory one.
+- iaf_psc_exp: input that arrives in step n is added to the current at the end of step n, so v first feels it
+  in step n + 1. Weights >= 0 go to the excitatory current, others to the inhibitory one.
 - A neuron fires when v >= V_th and is reset at once; v then stays for the next round(t_ref / dt) steps. Input
   that arrives in these steps is lost in iaf_psc_delta; the currents of iaf_psc_exp go on.
 
-The seeds were searched for networks in which no potential ever comes near the threshold without doubt about the
-side: |v - V_th| > ``MARGIN`` in every step that tests it. Rounding in single precision flips no spike.
+The seeds were searched for networks that rounding cannot change: |v - V_th| > ``MARGIN`` in every step that
+tests the threshold, so a simulator in single precision must give the same spikes.
 
-Arrays (steps are integers): dt, n_steps; C_m (pF), tau_m, t_ref, tau_syn_ex, tau_syn_in (ms), E_L, V_th, V_reset
-(mV), I_e (pA, a neuron each), v_initial (mV); input_pre (generator), input_post, input_weight, input_delay_steps;
-synapse_pre, synapse_post, synapse_weight, synapse_delay_steps (weights in mV for delta, pA for exp);
-train_generator, train_step; and from NEST spike_neuron, spike_step (ordered by step, then neuron), v_neuron and
-v (n_steps, len(v_neuron)), the potential after the reset in the steps 1 .. n_steps.
+Arrays (steps are integers): dt, n_steps; C_m (pF), tau_m, t_ref, tau_syn_ex, tau_syn_in (ms), E_L, V_th,
+V_reset (mV), I_e (pA, a neuron each), v_initial (mV); input_pre (generator), input_post, input_weight,
+input_delay_steps; synapse_pre, synapse_post, synapse_weight, synapse_delay_steps (weights in mV for delta, pA
+for exp); train_generator, train_step; and from NEST spike_neuron, spike_step (ordered by step, then neuron),
+v_neuron and v (n_steps, len(v_neuron)), the potential after the reset in the steps 1 .. n_steps.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ N_STEPS = 10_000
 N_NEURONS, N_EXC, N_GENERATORS = 100, 80, 40
 INPUTS, SYNAPSES = 8, 15  # a neuron
 MAX_DELAY = 50  # steps
-V_NEURONS = np.array([0, 17, 42, 95])
-MARGIN = 3e-4  # mV
+V_NEURONS = np.array([0, 17, 42, 68, 95])
+MARGIN = 5e-4  # mV
 
-SEED = {"iaf_psc_delta": 1, "iaf_psc_exp": 1}
+SEED = {"iaf_psc_delta": 256, "iaf_psc_exp": 957}
 PARAMETERS = {  # pF, ms, ms, mV, mV, mV; exp also ms, ms
     "iaf_psc_delta": {
         "C_m": 200.0,
@@ -97,7 +98,7 @@ def make_network(model: str, seed: int) -> dict[str, np.ndarray]:
 
 
 def reference(model: str, net: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Simulate in NumPy: spike neurons and steps, v (n_steps, n_neurons), smallest |v - V_th| where tested."""
+    """Simulate in NumPy: spike neurons and steps, v (n_steps, n_neurons), smallest tested |v - V_th|."""
     delta = model == "iaf_psc_delta"
     c_m, tau_m, rest = net["C_m"], net["tau_m"], net["E_L"]
     tau_syn = np.array([1.0, 1.0] if delta else [net["tau_syn_ex"], net["tau_syn_in"]])
@@ -187,9 +188,7 @@ def main() -> None:
         spike_neuron, spike_step, v = simulate_nest(model, net)
         rate = len(spike_neuron) / N_NEURONS / (N_STEPS * DT * 1e-3)
         difference = np.abs(v - trace[:, V_NEURONS]).max()
-        print(
-            f"{model}: {len(spike_neuron)} spikes, {rate:.2f} Hz, margin {margin:.2e} mV, v to {difference:.1e} mV"
-        )
+        print(f"{model}: {rate:.2f} Hz, margin {margin:.2e} mV, v equal to {difference:.1e} mV")
         np.testing.assert_array_equal(spike_neuron, neurons)
         np.testing.assert_array_equal(spike_step, steps)
         assert difference < 1e-9
