@@ -15,7 +15,7 @@ from evsim.connectivity import (
     ONE_TO_ONE,
     PAIRWISE_BERNOULLI,
 )
-from evsim.jit import compile_kernel, register_jitable
+from evsim.jit import compile_kernel, prefetch, register_jitable
 from evsim.philox import (
     PURPOSE_ATTRIBUTE,
     PURPOSE_INITIAL,
@@ -118,6 +118,24 @@ def count_synapses(rule, pre, post, k_first, k_stop, group_thread, n_threads, co
             count[source * n_threads + thread] += 1
 
 
+@register_jitable
+def _draw_attributes(rule, k_first, n, weight_table, delay_table, dt, word, delay, weight):
+    """Weights and delays (steps) of candidates k_first ... k_first + n, drawn; loops that vectorise."""
+    k0, k1 = u64(rule[KEY0]), u64(rule[KEY1])
+    projection = u64(rule[PROJECTION])
+    for j in range(n):
+        k = u64(k_first) + j
+        x0, x1, x2, x3 = philox(k & u64(0xFFFFFFFF), k >> u64(32), projection, u64(PURPOSE_ATTRIBUTE), k0, k1)
+        word[j] = x0
+        delay[j] = x1
+    if weight_table.size > 1:
+        for j in range(n):
+            weight[j] = np.float32(quantile(weight_table, word[j]))
+    if delay_table.size > 1:
+        for j in range(n):
+            delay[j] = max(u64(1), u64(np.rint(quantile(delay_table, delay[j]) / dt)))
+
+
 @compile_kernel
 def fill_synapses(
     rule,
@@ -134,6 +152,11 @@ def fill_synapses(
     delay_list,
     delay_table,
     dt,
+    batch_row,
+    batch_target,
+    batch_word,
+    batch_delay,
+    batch_weight,
     cursor,
     synapse,
     weight,
@@ -141,30 +164,39 @@ def fill_synapses(
 ):
     """Write the synapses of candidates [k_first, k_stop), row segment by row segment at `cursor`.
 
-    `delay_list` (steps) and `weight_list` hold one value, or one a candidate; the tables are quantile tables.
-    The weight (float32) of synapse s goes to weight[s + weight_shift] unless weight_kind is UNIFORM.
+    `delay_list` (steps) and `weight_list` hold one value, or one a candidate; the tables are quantile tables;
+    batch_row, batch_target (int64), batch_word, batch_delay (uint64) and batch_weight (float32), all (n,), are scratch. The weight (float32) of synapse s goes to
+    weight[s + weight_shift] unless weight_kind is UNIFORM.
     """
-    for k in range(k_first, k_stop):
-        wanted, source, target = draw_pair(rule, pre, post, k)
-        if not wanted:
-            continue
-        word_weight, word_delay = u64(0), u64(0)
-        if weight_kind == DRAWN or delay_kind == DRAWN:
-            word_weight, word_delay, _, _ = _philox(rule, k, PURPOSE_ATTRIBUTE)
-        if delay_kind == UNIFORM:
-            steps = delay_list[0]
-        elif delay_kind == LISTED:
-            steps = delay_list[k]
-        else:
-            steps = max(np.int64(1), np.int64(np.rint(quantile(delay_table, word_delay) / dt)))
-        row = source * n_threads + group_thread[(target + rule[TARGET_START]) >> 7]
-        at = cursor[row]
-        cursor[row] = at + 1
-        synapse[at] = np.uint32((steps << rule[TARGET_BITS]) | (rule[INPUT] + target))
-        if weight_kind == LISTED:
-            weight[at + weight_shift] = np.float32(weight_list[k])
-        elif weight_kind == DRAWN:
-            weight[at + weight_shift] = np.float32(quantile(weight_table, word_weight))
+    drawn = weight_kind == DRAWN or delay_kind == DRAWN
+    for first in range(k_first, k_stop, batch_row.size):
+        n = min(batch_row.size, k_stop - first)
+        if drawn:
+            _draw_attributes(rule, first, u64(n), weight_table, delay_table, dt, batch_word, batch_delay, batch_weight)
+        for j in range(n):
+            wanted, source, target = draw_pair(rule, pre, post, first + j)
+            batch_row[j] = source * n_threads + group_thread[(target + rule[TARGET_START]) >> 7] if wanted else -1
+            batch_target[j] = target
+            prefetch(cursor, u64(batch_row[j]))
+        for j in range(n):  # rows lie far apart: fetch where the batch goes before it is written
+            if batch_row[j] >= 0:
+                prefetch(synapse, u64(cursor[batch_row[j]]))
+                prefetch(weight, u64(cursor[batch_row[j]] + weight_shift))
+        for j in range(n):
+            row = batch_row[j]
+            if row < 0:
+                continue
+            if delay_kind == DRAWN:
+                steps = np.int64(batch_delay[j])
+            else:
+                steps = delay_list[first + j if delay_kind == LISTED else 0]
+            at = cursor[row]
+            cursor[row] = at + 1
+            synapse[at] = np.uint32((steps << rule[TARGET_BITS]) | (rule[INPUT] + batch_target[j]))
+            if weight_kind == LISTED:
+                weight[at + weight_shift] = np.float32(weight_list[first + j])
+            elif weight_kind == DRAWN:
+                weight[at + weight_shift] = batch_weight[j]
 
 
 @register_jitable

@@ -27,13 +27,13 @@ class Distribution:
     high: float = np.inf
 
     def quantile_table(self) -> NDArray[np.float64]:
-        """Cubic coefficients, shape (2 tails, 32 octaves, 16 pieces, 4)."""
+        """Cubic coefficients, (2 tails, 32 octaves, 16 pieces, 4) flattened."""
         octave = np.arange(QUANTILE_OCTAVES)[:, None, None]
         piece = np.arange(QUANTILE_PIECES)[None, :, None]
         nodes = np.array([0.0, 1 / 3, 2 / 3, 1.0])
         p = (1.0 + (piece + nodes) / QUANTILE_PIECES) * 0.5 ** (octave + 2)
         values = np.stack([self._quantile(p, upper=False), self._quantile(p, upper=True)])
-        return np.ascontiguousarray(values @ np.linalg.inv(np.vander(nodes, 4, increasing=True)).T)
+        return (values @ np.linalg.inv(np.vander(nodes, 4, increasing=True)).T).ravel()
 
     def bounds(self) -> tuple[float, float]:
         """The smallest and largest value that can be drawn."""

@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic, overload, register_jitable
 
-__all__ = ["atomic_add", "atomic_load", "compile_kernel", "fma", "prefetch", "register_jitable", "yield_core"]
+__all__ = ["atomic_add", "atomic_load", "compile_kernel", "fma", "leading_zeros", "prefetch", "register_jitable", "yield_core"]
 
 
 def _cache_folder() -> str:
@@ -82,6 +82,24 @@ def _overload_fma(a, b, c):  # type: ignore[no-untyped-def]
     if isinstance(a, numba.types.Float) and a == b == c:
         return lambda a, b, c: _fma_cpu(a, b, c)
     return None
+
+
+def leading_zeros(x: Any) -> Any:
+    """The number of leading zero bits of a uint64."""
+    return np.uint64(64 - int(x).bit_length())
+
+
+@intrinsic
+def _leading_zeros_cpu(_typing_context, x):  # type: ignore[no-untyped-def]
+    def codegen(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return numba.types.uint64(numba.types.uint64), codegen
+
+
+@overload(leading_zeros, target="cpu")
+def _overload_leading_zeros(x):  # type: ignore[no-untyped-def]
+    return lambda x: _leading_zeros_cpu(x)
 
 
 def _element_pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:

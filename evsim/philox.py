@@ -7,7 +7,7 @@ numbers: as easy as 1, 2, 3". Words are 32-bit values carried in uint64, which l
 
 import numpy as np
 
-from evsim.jit import fma, register_jitable
+from evsim.jit import fma, leading_zeros, register_jitable
 
 # What a number is for: the last word of the counter, so that no two uses ever share a draw.
 PURPOSE_POISSON = 1  # counter: neuron group, step, stimulus
@@ -100,15 +100,14 @@ QUANTILE_OCTAVES = 32
 
 @register_jitable
 def quantile(table, word):
-    """The value at probability (word + 1/2) / 2^32 of the distribution tabulated in `table` (2, 32, 16, 4) float64."""
+    """The value at probability (word + 1/2) / 2^32 of the distribution tabulated in `table` (4096,) float64: Distribution.quantile_table."""
     tail = word >> u64(31)
-    from_end = word if tail == u64(0) else _LOW - word
-    bits = (from_end << u64(1)) | u64(1)  # the probability's distance from its end, times 2^33
-    octave = u64(0)
-    while bits < u64(0x80000000):
-        bits <<= u64(1)
-        octave += u64(1)
+    from_end = word ^ (_LOW * tail)  # the distance from the nearer end, in [0, 2^31)
+    bits = (from_end << u64(1)) | u64(1)  # and that as a probability, times 2^33
+    octave = leading_zeros(bits) - u64(32)
+    bits <<= octave
     piece = (bits >> u64(27)) & u64(15)
     x = np.float64(bits & u64(0x7FFFFFF)) * (1.0 / 134217728.0)
-    c = table[tail, octave, piece]
-    return fma(fma(fma(c[3], x, c[2]), x, c[1]), x, c[0])
+    at = ((tail * u64(32) + octave) * u64(16) + piece) * u64(4)
+    c3, c2, c1, c0 = table[at + u64(3)], table[at + u64(2)], table[at + u64(1)], table[at]
+    return fma(fma(fma(c3, x, c2), x, c1), x, c0)

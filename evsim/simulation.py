@@ -101,13 +101,15 @@ class Simulation:
         """A hash of all spikes since the start; equal for every backend and number of threads."""
         return f"{int(self._built.state.thread_total[:, 1].sum()):016x}"
 
+    def spike_counts(self) -> dict[str, int]:
+        """Spikes of each population since the start, recorded or not."""
+        counts = self._built.state.population_spikes.sum(axis=0)
+        return {p.name: int(n) for p, n in zip(self._built.layout.populations, counts, strict=True)}
+
     def rates(self) -> dict[str, float]:
         """Mean rate of each population since the start, Hz."""
-        counts = self._built.state.population_spikes.sum(axis=0)
         seconds = max(self.time, self.network.dt) * 1e-3
-        return {
-            p.name: float(n) / p.size / seconds for p, n in zip(self._built.layout.populations, counts, strict=True)
-        }
+        return {name: n / self.network.populations[name].size / seconds for name, n in self.spike_counts().items()}
 
     def memory(self) -> Memory:
         """Bytes of every population and projection; print it for a table."""

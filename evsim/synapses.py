@@ -16,9 +16,10 @@ from evsim.philox import permutation_half_bits
 from evsim.stimuli import largest_counts
 
 WEIGHT_PRECISION = 1e-5  # largest rounding error of a weight, relative to its projection's mean |weight|
+BATCH = 1024  # candidates whose weights and delays are drawn at a time
 _NO_INTS = np.zeros(1, np.int64)
 _NO_FLOATS = np.zeros(1, np.float64)
-_NO_TABLE = np.zeros((2, 1, 1, 4))
+_NO_TABLE = np.zeros(1)
 
 Progress = Callable[[int], None]
 
@@ -116,9 +117,10 @@ def _fill(
     longest = int(np.diff(rows.row_start).max(initial=0))
 
     def fill(t: int) -> None:
+        scratch = [np.empty(BATCH, kind) for kind in (np.int64, np.int64, np.uint64, np.uint64, np.float32)]
         construction.fill_synapses(
             rows.rule, pre, post, rows.edges[t], rows.edges[t + 1], group_thread, threads,
-            weight_kind, weight_list, weight_table, delay_kind, delay_steps, delay_table, dt,
+            weight_kind, weight_list, weight_table, delay_kind, delay_steps, delay_table, dt, *scratch,
             cursor[t], synapse, bits.view(np.float32), shift,
         )  # fmt: skip
 
