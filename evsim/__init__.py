@@ -1,6 +1,6 @@
 """evsim: an event-driven spiking-network simulator."""
 
-from evsim._version import __version__ as __version__
+from evsim._version import __version__
 from evsim.connectivity import (
     all_to_all,
     explicit,
@@ -11,6 +11,26 @@ from evsim.connectivity import (
     pairwise_bernoulli,
 )
 from evsim.distributions import lognormal, normal, uniform
+from evsim.io.recording import open_recording
 from evsim.network import Network
 from evsim.neurons import IAF, LIF
 from evsim.simulation import Simulation
+
+__all__ = [
+    "IAF",
+    "LIF",
+    "Network",
+    "Simulation",
+    "__version__",
+    "all_to_all",
+    "explicit",
+    "fixed_indegree",
+    "fixed_outdegree",
+    "fixed_total_number",
+    "lognormal",
+    "normal",
+    "one_to_one",
+    "open_recording",
+    "pairwise_bernoulli",
+    "uniform",
+]

@@ -2,33 +2,17 @@
 
 import argparse
 import json
-import platform
 import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
-import h5py
-import numba
-import numpy as np
-
-from evsim._version import __version__
 from evsim.network import Network, SpikeSource
 from evsim.reference_networks import brunel, microcircuit
 from evsim.simulation import Simulation
+from evsim.versions import versions
 
-__all__ = ["peak_memory_bytes", "report", "run_experiment", "versions"]
-
-
-def versions() -> dict[str, str]:
-    """Versions that decide speed and results."""
-    return {
-        "evsim": __version__,
-        "python": platform.python_version(),
-        "numba": numba.__version__,
-        "numpy": np.__version__,
-        "h5py": h5py.__version__,
-    }
+__all__ = ["peak_memory_bytes", "report", "run_experiment"]
 
 
 def peak_memory_bytes() -> int | None:

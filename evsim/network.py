@@ -39,6 +39,12 @@ class Population:
     def __getitem__(self, key: slice | int) -> "Slice":
         return self.all()[key]
 
+    def parameters(self) -> dict[str, Any]:
+        """The model's parameters: numbers, or words for what differs between neurons."""
+        if isinstance(self.model, SpikeSource):
+            return {"spikes": int(self.model.steps.size)}
+        return {name: _short(value) for name, value in self.model.parameters().items()}
+
     def all(self) -> "Slice":
         """The whole population as a slice."""
         return Slice(self, 0, self.size)
@@ -282,6 +288,36 @@ class Network:
         self.projections.extend(made)
         return made[0] if len(made) == 1 else made
 
+    def summary(self) -> dict[str, Any]:
+        """The network in words and numbers, as recordings keep it."""
+        return {
+            "dt": self.dt,
+            "seed": self.seed,
+            "populations": {
+                p.name: {"size": p.size, "model": type(p.model).__name__, "parameters": p.parameters()}
+                for p in self.populations.values()
+            },
+            "projections": [
+                {
+                    "name": q.name,
+                    "source": repr(q.source),
+                    "target": repr(q.target),
+                    "rule": q.rule.name,
+                    "synapses": q.expected_synapses(),
+                    "weight": _short(q.weight),
+                    "delay": _short(q.delay),
+                }
+                for q in self.projections
+            ],
+            "poisson": [
+                {"name": s.name, "target": repr(s.target), "rate": _short(s.rates), "weight": s.weight}
+                for s in self.poissons
+            ],
+            "current": [
+                {"name": s.name, "target": repr(s.target), "amplitude": _short(s.amplitudes)} for s in self.currents
+            ],
+        }
+
     def _project(
         self,
         index: int,
@@ -391,6 +427,18 @@ class Network:
     def _add(self, population: Population) -> Population:
         self.populations[population.name] = population
         return population
+
+
+def _short(value: Any) -> float | str:
+    """A number as it is; anything more in words."""
+    if isinstance(value, Distribution):
+        return str(value)
+    array = np.asarray(value)
+    if array.size == 1:
+        number = float(array.reshape(()))
+        return number if np.isfinite(number) else str(number)
+    low, high = (array.min(), array.max()) if array.size else (0.0, 0.0)
+    return f"array {array.shape}, {low:g} to {high:g}"
 
 
 def _check_model(owner: str, model: LIF | IAF, n: int, dt: float) -> None:

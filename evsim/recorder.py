@@ -19,11 +19,15 @@ MIN_SPIKES = 2**18  # spikes a thread can record between two drains, at least
 class Sink(Protocol):
     """Where recorded data go, a chunk at a time."""
 
+    def resume(self) -> None: ...
+
     def write_spikes(self, population: str, steps: NDArray[np.int64], ids: NDArray[np.uint32]) -> None: ...
 
     def write_frames(self, report: str, frames: NDArray[np.float32]) -> None: ...
 
-    def commit(self) -> None: ...
+    def commit(self, steps: int) -> None: ...
+
+    def close(self, final_metadata: Mapping[str, Any], complete: bool) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,13 @@ class Probe:
 
     @property
     def name(self) -> str:
+        """Unique in a recording."""
         return f"{self.population.name}.{self.variable}"
+
+    @property
+    def units(self) -> str:
+        """mV for potentials; currents have the unit the weights were given in."""
+        return "mV" if self.variable in ("v", "v_pre_reset") else "weight"
 
 
 class MemorySink:
@@ -47,14 +57,20 @@ class MemorySink:
         self.spikes: dict[str, list[tuple[NDArray[np.int64], NDArray[np.uint32]]]] = {}
         self.frames: dict[str, list[NDArray[np.float32]]] = {}
 
+    def resume(self) -> None:
+        """Nothing to open."""
+
     def write_spikes(self, population: str, steps: NDArray[np.int64], ids: NDArray[np.uint32]) -> None:
         self.spikes.setdefault(population, []).append((steps, ids))
 
     def write_frames(self, report: str, frames: NDArray[np.float32]) -> None:
         self.frames.setdefault(report, []).append(frames)
 
-    def commit(self) -> None:
+    def commit(self, steps: int) -> None:
         """Nothing to do: what is written is there."""
+
+    def close(self, final_metadata: Mapping[str, Any], complete: bool) -> None:
+        """Nothing to close."""
 
 
 def as_slices(owner: str, given: Target | Sequence[Target], populations: Mapping[str, Population]) -> list[Slice]:
@@ -155,4 +171,4 @@ class Recorder:
                 frames = self.state.frame_value[start : start + size].reshape(n_frames, -1)
                 sink.write_frames(probe.name, frames.copy())
         if self.populations or self.probes:
-            sink.commit()
+            sink.commit(first_step + n_steps)

@@ -18,10 +18,13 @@ from tqdm import tqdm
 from evsim import checks
 from evsim.build import build
 from evsim.cpu_kernels import advance
+from evsim.io.recording import RecordingWriter, ReportSpec, open_recording, step_times
+from evsim.io.recording import State as RecordedState
 from evsim.memory import Memory
 from evsim.model import BLOCK, State
 from evsim.network import Network, Population, Projection, Slice, SpikeSource, Target
 from evsim.recorder import MemorySink, Recorder, Sink, as_slices, make_probes, variable_code
+from evsim.versions import versions
 
 __all__ = ["Simulation", "Synapses"]
 
@@ -67,9 +70,11 @@ class Simulation:
         self.run_seconds = 0.0
         self._step = 0
         self._recorder = Recorder(self._built, [], [])
-        self._sink: Sink = MemorySink()
+        self._sink: Sink | RecordingWriter = MemorySink()
         self._recording = False
         self._scratch = [_scratch(self._built.state, self._built.layout.window) for _ in range(self.threads)]
+        for t in range(self.threads):  # compiles the kernels, or loads them from the cache
+            advance(self._built.model, self._built.state, *self._scratch[t], t, 0, 0)
 
     @property
     def time(self) -> float:
@@ -147,33 +152,72 @@ class Simulation:
         probes = make_probes(state or {}, max(steps, 1), self.network.populations)
         if not parts and not probes:
             raise ValueError("record: nothing is chosen; give spikes= or state=")
+        sources = [p.name for p in self.network.populations.values()]
+        chosen = [name for name in sources if name in {part.population.name for part in parts}]
+        if path is not None:
+            self._sink = RecordingWriter(
+                path,
+                populations={p.name: p.size for p in self.network.populations.values()},
+                spikes=chosen,
+                reports=[
+                    ReportSpec(probe.name, probe.population.name, probe.variable, probe.neurons, probe.units, probe.every * dt)
+                    for probe in probes
+                ],
+                dt=dt,
+                metadata={
+                    "network": self.network.summary(),
+                    "seed": self.network.seed,
+                    "backend": self.backend,
+                    "threads": self.threads,
+                    "versions": versions(),
+                },
+                overwrite=overwrite,
+            )
+            self._sink.close({}, complete=False)
         self._recorder = Recorder(self._built, parts, probes)
         self._recording = True
 
     def run(self, duration: float) -> None:
         """Advance by `duration` ms. A progress bar shows on a terminal.
 
-        Ctrl-C stops between two chunks: all that was simulated is recorded, and the run can go on.
+        Ctrl-C stops between two chunks: all that was simulated is recorded, and the run can go on. After a run the
+        recording is closed and any program can read it; a further run appends.
         """
         n_steps = int(checks.grid_steps("run", "duration", duration, self.network.dt))
         stop = self._step + n_steps
         chunk = self._built.layout.window
+        started = time.perf_counter()
+        self._sink.resume()
         interrupted = _Interrupt()
-        with (
-            interrupted,
-            ThreadPoolExecutor(max(self.threads - 1, 1)) as pool,
-            tqdm(total=duration, desc="run", unit=" ms", unit_scale=True, disable=None) as bar,
-        ):
-            while self._step < stop and not interrupted.seen:
-                chunk = min(chunk, self._recorder.max_steps, stop - self._step)
-                started = time.perf_counter()
-                done = self._advance(pool, chunk)
-                seconds = time.perf_counter() - started
-                self.run_seconds += time.perf_counter() - started
-                bar.update(done * self.network.dt)
-                chunk = max(1, round(chunk * min(max(CHUNK_SECONDS / max(seconds, 1e-9), 0.25), 4.0)))
+        try:
+            with (
+                interrupted,
+                ThreadPoolExecutor(max(self.threads - 1, 1)) as pool,
+                tqdm(total=duration, desc="run", unit=" ms", unit_scale=True, disable=None) as bar,
+            ):
+                while self._step < stop and not interrupted.seen:
+                    chunk = min(chunk, self._recorder.max_steps, stop - self._step)
+                    chunk_started = time.perf_counter()
+                    done = self._advance(pool, chunk)
+                    seconds = time.perf_counter() - chunk_started
+                    bar.update(done * self.network.dt)
+                    chunk = max(1, round(chunk * min(max(CHUNK_SECONDS / max(seconds, 1e-9), 0.25), 4.0)))
+        finally:
+            self.run_seconds += time.perf_counter() - started
+            self._sink.close(self._summary(), complete=self._step == stop)
         if interrupted.seen:
             raise KeyboardInterrupt
+
+    def _summary(self) -> dict[str, Any]:
+        """What a recording says at its end."""
+        return {
+            "time_ms": self.time,
+            "wall_seconds": self.run_seconds,
+            "build_seconds": self.build_seconds,
+            "spikes": self.spike_counts(),
+            "synaptic_events": self.n_events,
+            "spike_checksum": self.spike_checksum,
+        }
 
     def _advance(self, pool: ThreadPoolExecutor, n_steps: int) -> int:
         """One chunk on all threads, drained; returns the steps done."""
@@ -188,17 +232,33 @@ class Simulation:
         self._recorder.drain(self._sink, first, done, [used for _, used in results])
         return int(done)
 
-    def spikes(self, population: Population) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+    def spikes(self, population: Population) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Recorded spikes of a population: (ids, times in ms), by time and then id."""
-        name = self._recorded(population)
-        assert isinstance(self._sink, MemorySink)
-        pieces = self._sink.spikes.get(name, [])
-        ids = np.concatenate([np.zeros(0, np.uint32), *(ids for _, ids in pieces)])
+        if self._built.layout.index(population) not in self._recorder.populations:
+            raise ValueError(f"spikes: those of {population.name!r} are not recorded; ask for them in record(spikes=...)")
+        if not isinstance(self._sink, MemorySink):
+            with open_recording(self._sink.path) as recording:
+                return recording.spikes(population.name)
+        pieces = self._sink.spikes.get(population.name, [])
+        ids = np.concatenate([np.zeros(0, np.int64), *(ids for _, ids in pieces)])
         steps = np.concatenate([np.zeros(0, np.int64), *(steps for steps, _ in pieces)])
-        return ids, steps * self.network.dt
+        return ids, step_times(steps, self.network.dt)
 
-    def _recorded(self, population: Population) -> str:
-        return population.name
+    def state(self, population: Population, variable: str = "v") -> RecordedState:
+        """A recorded state variable: times (T,) in ms, ids (V,), values (T, V)."""
+        probes = [p for p in self._recorder.probes if p.population is population and p.variable == variable]
+        if not probes:
+            raise ValueError(
+                f"state: {variable!r} of {population.name!r} is not recorded; ask for it in record(state=...)"
+            )
+        if not isinstance(self._sink, MemorySink):
+            with open_recording(self._sink.path) as recording:
+                return recording.state(population.name, variable)
+        probe = probes[0]
+        empty = np.zeros((0, probe.neurons.size), np.float32)
+        values = np.concatenate([empty, *self._sink.frames.get(probe.name, [])])
+        times = step_times(np.arange(len(values)) * probe.every, self.network.dt)
+        return RecordedState(times, probe.neurons, values, variable, probe.units, probe.every * self.network.dt)
 
     def values(self, target: Target, variable: str = "v") -> NDArray[np.float32]:
         """The present value of a state variable of a population or slice (a copy)."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import h5py
 import numpy as np
 
 from evsim.io import sonata
@@ -95,16 +96,11 @@ class RecordingWriter:
                 ) from error
             raise
         file.swmr_mode = True
-        self._stream = Stream(file, self.path, dict(self._reports.values()), dt)
-        self._batch = Batch()
+        self._open_stream(file)
         self._last_step = dict.fromkeys(spikes, 0)
         self._spike_counts = dict.fromkeys(spikes, 0)
         self._frame_counts = dict.fromkeys(self._reports, 0)
         self._steps = 0
-        self._closed = False
-        self._told = False
-        self._finalizer = weakref.finalize(self, self._stream.stop)
-        self._finalizer.atexit = False  # the stream sees to that, in the right order
 
     @property
     def spike_counts(self) -> dict[str, int]:
@@ -272,6 +268,28 @@ class RecordingWriter:
             self._closed = True
             if not self._told:
                 raise
+
+    def resume(self) -> None:
+        """Open the file again after `close`, to append more. Does nothing to an open recording.
+
+        Raises
+        ------
+        OSError : the file is gone, or another program has it open.
+        """
+        if not self._closed:
+            return
+        file = h5py.File(self.path, "r+", libver=sonata.LIBVER)
+        file["evsim/complete"][()] = np.uint8(False)
+        file.swmr_mode = True
+        self._open_stream(file)
+
+    def _open_stream(self, file: h5py.File) -> None:
+        self._stream = Stream(file, self.path, dict(self._reports.values()), self.dt)
+        self._batch = Batch()
+        self._closed = False
+        self._told = False
+        self._finalizer = weakref.finalize(self, self._stream.stop)
+        self._finalizer.atexit = False  # the stream sees to that, in the right order
 
     def __enter__(self) -> RecordingWriter:
         return self
