@@ -80,7 +80,7 @@ def build(network: Network, n_threads: int, progress: Callable[[int], None]) -> 
         ring=np.zeros(layout.ring_slots << layout.target_bits, np.int64 if wide else np.int32),
         window_spike=np.zeros((2, layout.window, layout.n_neurons), np.uint32),
         window_count=np.zeros((2, layout.window, n_threads * 8), np.int64),
-        spike_offset=np.cumsum(np.concatenate([[0], layout.thread_neurons[:-1]])),
+        spike_offset=np.cumsum(np.concatenate([[0], layout.thread_neurons])),
         record_step=np.zeros((n_threads, 0), np.int64),
         record_neuron=np.zeros((n_threads, 0), np.uint32),
         record_count=np.zeros((2, n_threads * 8), np.int64),

@@ -322,49 +322,72 @@ def _record_spikes(model, state, thread, first_step, n_steps, counts, spikes, us
 
 
 @register_jitable
-def _deliver_row(ring, ring_mask, base, synapse, start, stop, weight):
-    """Add one weight to the targets of a row."""
-    for s in range(start, stop):
-        at = (u64(synapse[s]) + base) & ring_mask
-        ring[at] += weight
+def _fetch_row(synapse, weight, start, stop, uniform, shift):
+    """Ask for the first lines of a row that is delivered soon: rows lie anywhere in memory."""
+    end = min(stop, start + u64(256))
+    for s in range(start, end, u64(16)):
+        prefetch(synapse, s)
+        if not uniform:
+            prefetch(weight, s + shift)
 
 
 @register_jitable
-def _deliver_row_weights(ring, ring_mask, base, synapse, start, stop, weight, shift):
-    """Add each synapse's own weight to the targets of a row."""
-    for s in range(start, stop):
-        at = (u64(synapse[s]) + base) & ring_mask
-        ring[at] += weight[s + shift]
+def _deliver_rows(model, ring, n_rows, row_start, row_stop, row_base, row_projection):
+    """Add the weights of n_rows rows to the ring. Row r is synapses [row_start[r], row_stop[r]) of a projection,
+    and row_base[r] the step of its spike, shifted to where a synapse has its delay."""
+    ring_mask = u64(model.scalars[3])
+    synapse, weight = model.synapse, model.synapse_weight
+    uniform, shift, one_weight = model.projection_uniform, model.projection_weight, model.projection_fixed_weight
+    for r in range(n_rows):
+        ahead = r + u64(2)
+        if ahead < n_rows:
+            q = row_projection[ahead]
+            _fetch_row(synapse, weight, row_start[ahead], row_stop[ahead], uniform[q], u64(shift[q]))
+        q, base = row_projection[r], row_base[r]
+        if uniform[q]:
+            w = one_weight[q]
+            for s in range(row_start[r], row_stop[r]):
+                ring[(u64(synapse[s]) + base) & ring_mask] += w
+        else:
+            at = u64(shift[q])
+            for s in range(row_start[r], row_stop[r]):
+                ring[(u64(synapse[s]) + base) & ring_mask] += weight[s + at]
 
 
 @compile_kernel
-def _deliver(model, ring, thread, step, spikes, n_spikes):
-    """Deliver spikes of one step to the targets of one thread; returns the number of synaptic events."""
-    n_threads = u64(model.scalars[0])
-    ring_mask = u64(model.scalars[3])
-    base = u64(step) << u64(model.scalars[2])
-    p = 0
-    events = u64(0)
-    for j in range(u64(n_spikes)):
-        neuron = i64(spikes[j])
-        while neuron >= model.population_start[p + 1]:
-            p += 1
-        for q in range(model.outgoing_start[p], model.outgoing_start[p + 1]):
-            if neuron < model.projection_source[q, 0] or neuron >= model.projection_source[q, 1]:
-                continue
-            row = u64(model.projection_row[q]) + u64(neuron - model.projection_source[q, 0]) * n_threads + thread
-            start, stop = u64(model.row_start[row]), u64(model.row_start[row + u64(1)])
-            events += stop - start
-            if model.projection_uniform[q]:
-                _deliver_row(ring, ring_mask, base, model.synapse, start, stop, model.projection_fixed_weight[q])
-            else:
-                _deliver_row_weights(ring, ring_mask, base, model.synapse, start, stop, model.synapse_weight,
-                                     u64(model.projection_weight[q]))
+def _deliver_window(model, state, rows, thread, parity, first_step, n_steps):
+    """Deliver all spikes of a window to the targets of one thread; returns the number of synaptic events."""
+    row_start, row_stop, row_base, row_projection = rows
+    n_threads, target_bits = u64(model.scalars[0]), u64(model.scalars[2])
+    n_rows, events = u64(0), u64(0)
+    for w in range(u64(n_steps)):
+        base = u64(first_step + w) << target_bits
+        for t in range(n_threads):
+            first = u64(state.spike_offset[t])
+            p = 0
+            for j in range(first, first + u64(state.window_count[parity, w, t * u64(8)])):
+                neuron = i64(state.window_spike[parity, w, j])
+                while neuron >= model.population_start[p + 1]:
+                    p += 1
+                for q in range(model.outgoing_start[p], model.outgoing_start[p + 1]):
+                    if neuron < model.projection_source[q, 0] or neuron >= model.projection_source[q, 1]:
+                        continue
+                    row = u64(model.projection_row[q] + (neuron - model.projection_source[q, 0]) * i64(n_threads)) + thread
+                    row_start[n_rows] = model.row_start[row]
+                    row_stop[n_rows] = model.row_start[row + u64(1)]
+                    row_base[n_rows] = base
+                    row_projection[n_rows] = q
+                    events += row_stop[n_rows] - row_start[n_rows]
+                    n_rows += u64(1)
+                    if n_rows == u64(row_start.size):
+                        _deliver_rows(model, state.ring, n_rows, row_start, row_stop, row_base, row_projection)
+                        n_rows = u64(0)
+    _deliver_rows(model, state.ring, n_rows, row_start, row_stop, row_base, row_projection)
     return events
 
 
 @compile_kernel
-def advance(model, state, scratch, counts, thread, chunk_start, n_steps):
+def advance(model, state, scratch, counts, rows, thread, chunk_start, n_steps):
     """Advance by up to n_steps from step chunk_start, as thread `thread` of all.
 
     Returns the steps done and the spikes recorded by this thread. Stops early, with all threads at the same step,
@@ -401,10 +424,9 @@ def advance(model, state, scratch, counts, thread, chunk_start, n_steps):
         _meet(state.barrier, u64(n_threads))
         full = False
         for t in range(n_threads):
-            full = full or state.record_count[parity, t * 8] + window * state.window_spike.shape[2] > capacity
-            for w in range(n):
-                events += _deliver(model, state.ring, u64(thread), first_step + w,
-                                   state.window_spike[parity, w, state.spike_offset[t] :], state.window_count[parity, w, t * 8])
+            most = window * (state.spike_offset[t + 1] - state.spike_offset[t])
+            full = full or (capacity > 0 and state.record_count[parity, t * 8] + most > capacity)
+        events += _deliver_window(model, state, rows, u64(thread), parity, first_step, n)
         done += n
         parity = 1 - parity
         if full:

@@ -114,7 +114,7 @@ class State(NamedTuple):
     window_count: (
         I8  # (2, window, n_threads * 8) how many; 8 apart, so that threads do not share a cache line
     )
-    spike_offset: I8  # (n_threads,)
+    spike_offset: I8  # (n_threads + 1,)
     # recording of one chunk
     record_step: I8  # (n_threads, capacity)
     record_neuron: U4  # (n_threads, capacity)

@@ -28,6 +28,7 @@ from evsim.versions import versions
 
 __all__ = ["Simulation", "Synapses"]
 
+ROWS = 512  # synapse rows a thread looks up before it delivers them
 CHUNK_SECONDS = 0.1  # wall time between two drains
 
 
@@ -311,8 +312,8 @@ def _default_threads(network: Network) -> int:
     return max(1, min(cores, neurons // 512))
 
 
-def _scratch(state: State, window: int) -> tuple[tuple[NDArray[Any], ...], NDArray[np.int64]]:
-    """A thread's working arrays: one block's input, drive, random words and spikes; its spikes per step of a window."""
+def _scratch(state: State, window: int) -> tuple[Any, ...]:
+    """A thread's working arrays: of one block's update, its spikes per step of a window, rows about to be delivered."""
     fired = np.zeros(BLOCK, np.int32)
     block = (
         np.zeros(BLOCK, state.ring.dtype),
@@ -321,7 +322,8 @@ def _scratch(state: State, window: int) -> tuple[tuple[NDArray[Any], ...], NDArr
         fired,
         fired.view(np.uint64),
     )
-    return block, np.zeros(window, np.int64)
+    rows = tuple(np.zeros(ROWS, kind) for kind in (np.uint64, np.uint64, np.uint64, np.int64))
+    return block, np.zeros(window, np.int64), rows
 
 
 class _Interrupt:
