@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from evsim.layout import Layout
 from evsim.network import Current, Network, Poisson, SpikeSource
@@ -21,7 +21,7 @@ def poisson_thresholds(mean: float) -> tuple[int, NDArray[np.uint32]]:
     if mean == 0.0:
         return 0, np.zeros(0, np.uint32)
     low, high = max(0, int(mean - 8.0 * np.sqrt(mean) - 40)), int(mean + 8.0 * np.sqrt(mean) + 40)
-    cumulative = np.rint(stats.poisson.cdf(np.arange(low, high), mean) * 2.0**32)
+    cumulative = np.rint(special.pdtr(np.arange(low, high), mean) * 2.0**32)
     base = low + int((cumulative <= 0.0).sum())
     inside = cumulative[(cumulative > 0.0) & (cumulative < 2.0**32)]
     return base, (inside - 1.0).astype(np.uint32)

@@ -65,7 +65,7 @@ def build(nest, arguments: argparse.Namespace) -> tuple[dict, dict]:
 
     recorders = {}
     for name, population in populations.items():
-        recorded = population if arguments.record else population[:SAMPLE]
+        recorded = population if arguments.record else population[: min(SAMPLE, len(population))]
         recorders[name] = nest.Create("spike_recorder", params={"start": arguments.presim})
         nest.Connect(recorded, recorders[name], syn_spec={"delay": DELAY})
     return populations, recorders

@@ -160,7 +160,7 @@ def build(nest, arguments: argparse.Namespace, parameters: dict) -> tuple[list, 
             synapse = {"weight": parameters["external_weight"], "delay": DELAY_EXC}
             nest.Connect(noise, population, syn_spec=synapse)
         recorder = nest.Create("spike_recorder", params={"start": arguments.presim})
-        nest.Connect(population if arguments.record else population[:SAMPLE], recorder)
+        nest.Connect(population if arguments.record else population[: min(SAMPLE, len(population))], recorder)
         populations.append(population)
         recorders.append(recorder)
     connect(nest, populations, parameters, arguments.delay_inh)
