@@ -48,7 +48,11 @@ def main() -> None:
             bare, _ = timed(without, model_ms)
             full, events = timed(with_synapses, model_ms)
             costs.append((full - bare) * given.threads / events * 1e9)
-        row = {"neurons": neurons, "synapses": with_synapses.n_synapses, "ns_per_event": statistics.median(costs)}
+        row = {
+            "neurons": neurons,
+            "synapses": with_synapses.n_synapses,
+            "ns_per_event": statistics.median(costs),
+        }
         row["build_s"] = with_synapses.build_seconds
         rows.append(row)
     growth = rows[-1]["ns_per_event"] / rows[0]["ns_per_event"]

@@ -102,9 +102,7 @@ def cv_isi(ids: np.ndarray, times: np.ndarray, n_neurons: int, min_spikes: int =
     ValueError : an id out of range, `min_spikes` below 3.
     """
     if min_spikes < 3:
-        raise ValueError(
-            f"cv_isi: min_spikes is {min_spikes}; a deviation needs two intervals, so at least 3 spikes"
-        )
+        raise ValueError(f"cv_isi: min_spikes is {min_spikes}; a deviation needs two intervals, so at least 3 spikes")
     neurons, intervals = isi(_checked(ids, n_neurons), times)
     n = np.bincount(neurons, minlength=n_neurons)
     enough = n >= min_spikes - 1
@@ -197,9 +195,7 @@ def _checked(ids: np.ndarray, n_neurons: int) -> np.ndarray:
     ids = np.asarray(ids)
     if len(ids) and (ids.min() < 0 or ids.max() >= n_neurons):
         bad = ids[(ids < 0) | (ids >= n_neurons)][0]
-        raise ValueError(
-            f"neuron {bad} is not in a population of {n_neurons}; ids must be 0 to {n_neurons - 1}"
-        )
+        raise ValueError(f"neuron {bad} is not in a population of {n_neurons}; ids must be 0 to {n_neurons - 1}")
     return ids
 
 
@@ -211,9 +207,7 @@ def _check_window(start: float, stop: float) -> None:
 def _n_bins(start: float, stop: float, bin_width: float) -> int:
     _check_window(start, stop)
     if not 0 < bin_width <= (stop - start) * (1 + GRID):
-        raise ValueError(
-            f"bin_width is {bin_width} ms; it must be above 0 and at most {stop - start}, the window"
-        )
+        raise ValueError(f"bin_width is {bin_width} ms; it must be above 0 and at most {stop - start}, the window")
     return int((stop - start) / bin_width + GRID)
 
 

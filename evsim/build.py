@@ -12,7 +12,7 @@ from evsim import construction
 from evsim.distributions import Distribution
 from evsim.layout import Layout, lay_out
 from evsim.memory import Memory, available_memory, estimate_memory
-from evsim.model import BLOCK, DECAY, Model, State
+from evsim.model import BLOCK, DECAY, I4, I8, Model, State
 from evsim.network import Network, Population, SpikeSource
 from evsim.stimuli import current_arrays, poisson_arrays, train_arrays
 from evsim.synapses import build_synapses
@@ -70,14 +70,23 @@ def build(network: Network, n_threads: int, progress: Callable[[int], None]) -> 
         probe_every=np.zeros(0, np.int64),
         probe_neuron=np.zeros(0, np.int64),
         scalars=np.array(
-            [n_threads, layout.window, layout.target_bits, (layout.ring_slots << layout.target_bits) - 1, *key], np.int64
+            [
+                n_threads,
+                layout.window,
+                layout.target_bits,
+                (layout.ring_slots << layout.target_bits) - 1,
+                *key,
+            ],
+            np.int64,
         ),
     )
+    ring_size = layout.ring_slots << layout.target_bits
+    ring: I4 | I8 = np.zeros(ring_size, np.int64) if wide else np.zeros(ring_size, np.int32)
     state = State(
         neuron_v=initial_v,
         neuron_refractory=np.zeros(layout.n_neurons, np.int32),
         input_current=np.zeros(layout.n_inputs, np.float32),
-        ring=np.zeros(layout.ring_slots << layout.target_bits, np.int64 if wide else np.int32),
+        ring=ring,
         window_spike=np.zeros((2, layout.window, layout.n_neurons), np.uint32),
         window_count=np.zeros((2, layout.window, n_threads * 8), np.int64),
         spike_offset=np.cumsum(np.concatenate([[0], layout.thread_neurons])),

@@ -1,4 +1,4 @@
-"""Checks of what the user gives, made at the line where it is given. Each names the object, the value and what is allowed."""
+"""Checks of what the user gives, made where it is given. Each names the object, the value and what is allowed."""
 
 import warnings
 from collections.abc import Iterable
@@ -25,9 +25,7 @@ def first_bad(values: NDArray[Any], good: NDArray[np.bool_], name: str) -> str:
     return f"{name}[{place}] is {values[index]!s}"
 
 
-def number(
-    owner: str, name: str, value: Any, low: float = -np.inf, inclusive: bool = True, unit: str = ""
-) -> float:
+def number(owner: str, name: str, value: Any, low: float = -np.inf, inclusive: bool = True, unit: str = "") -> float:
     """A finite scalar, at least (or above) `low`."""
     array = np.asarray(value)
     if array.ndim != 0:
@@ -51,9 +49,7 @@ def numbers(
     except (TypeError, ValueError):
         raise TypeError(f"{owner}: {name} is {value!r}; it must be a number or an array of numbers") from None
     if array.ndim and array.shape != shape:
-        raise ValueError(
-            f"{owner}: {name} has shape {array.shape}; it must be one number or have shape {shape}"
-        )
+        raise ValueError(f"{owner}: {name} has shape {array.shape}; it must be one number or have shape {shape}")
     good = ~np.isnan(array) if infinite else np.isfinite(array)
     if not good.all():
         allowed = "a number" if infinite else "finite"
@@ -61,9 +57,7 @@ def numbers(
     good = array >= low if inclusive else array > low
     if not good.all():
         relation = "at least" if inclusive else "above"
-        raise ValueError(
-            f"{owner}: {first_bad(array, good, name)}; it must be {relation} {low:g}{unit and ' ' + unit}"
-        )
+        raise ValueError(f"{owner}: {first_bad(array, good, name)}; it must be {relation} {low:g}{unit and ' ' + unit}")
     return array
 
 
@@ -96,15 +90,11 @@ def grid_steps(owner: str, name: str, times: Any, dt: float) -> NDArray[np.int64
         raise ValueError(f"{owner}: {first_bad(array, good, name)} ms; times must be finite")
     good = (array >= 0.0) & (array / dt < MAX_STEPS)
     if not good.all():
-        raise ValueError(
-            f"{owner}: {first_bad(array, good, name)} ms; times must be in [0, {MAX_STEPS * dt:g}) ms"
-        )
+        raise ValueError(f"{owner}: {first_bad(array, good, name)} ms; times must be in [0, {MAX_STEPS * dt:g}) ms")
     steps = np.rint(array / dt)
     good = np.abs(steps * dt - array) <= 1e-6 * dt + 1e-12 * array
     if not good.all():
-        raise ValueError(
-            f"{owner}: {first_bad(array, good, name)} ms; times must be multiples of dt = {dt:g} ms"
-        )
+        raise ValueError(f"{owner}: {first_bad(array, good, name)} ms; times must be multiples of dt = {dt:g} ms")
     return steps.astype(np.int64)
 
 
@@ -134,7 +124,7 @@ def spike_steps(owner: str, ids: Any, times: Any, n: int, dt: float) -> tuple[ND
 
 
 def weight(owner: str, value: Any, shape: tuple[int, ...] | None) -> Any:
-    """A synaptic weight: a finite scalar, a finite array of `shape` (None: no array fits the rule), or a distribution."""
+    """A weight: a finite scalar, a finite array of `shape` (None: no array fits the rule), or a distribution."""
     return _synaptic(owner, "weight", "weights must be finite", value, shape)
 
 
@@ -172,13 +162,9 @@ def _synaptic(owner: str, name: str, rule: str, value: Any, shape: tuple[int, ..
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
-        raise TypeError(
-            f"{owner}: {name} is {value!r}; it must be a number, an array or a distribution"
-        ) from None
+        raise TypeError(f"{owner}: {name} is {value!r}; it must be a number, an array or a distribution") from None
     if array.ndim and array.shape != shape:
-        allowed = (
-            f"have shape {shape}" if shape is not None else "be one number or a distribution for this rule"
-        )
+        allowed = f"have shape {shape}" if shape is not None else "be one number or a distribution for this rule"
         raise ValueError(f"{owner}: {name} has shape {array.shape}; it must {allowed}")
     good = np.isfinite(array)
     if not good.all():

@@ -25,9 +25,7 @@ __all__ = [
 ]
 
 # codes understood by construction.draw_pair
-ALL_TO_ALL, ONE_TO_ONE, FIXED_INDEGREE, FIXED_OUTDEGREE, FIXED_TOTAL_NUMBER, PAIRWISE_BERNOULLI, EXPLICIT = (
-    range(7)
-)
+ALL_TO_ALL, ONE_TO_ONE, FIXED_INDEGREE, FIXED_OUTDEGREE, FIXED_TOTAL_NUMBER, PAIRWISE_BERNOULLI, EXPLICIT = range(7)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +103,8 @@ class Rule:
             partly = overlap and not (overlap == n_source == n_target)
             if partly and not self.allow_autapses and not self.allow_multapses:
                 raise ValueError(
-                    f"{owner}: fixed_total_number without autapses and multapses between overlapping slices "
-                    f"({overlap} neurons on both sides) is not possible; use the same slice on both sides, or explicit()"
+                    f"{owner}: fixed_total_number without autapses and multapses between slices that "
+                    f"overlap ({overlap} neurons on both sides) is not possible; use one slice twice, or explicit()"
                 )
         if self.code == EXPLICIT:
             if self.shape is not None and self.shape != (n_source, n_target):

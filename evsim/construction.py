@@ -110,7 +110,7 @@ def draw_pair(rule, pre, post, k):
 
 @compile_kernel
 def count_synapses(rule, pre, post, k_first, k_stop, group_thread, n_threads, count):
-    """Count synapses per (source, thread of the target) into count (n_source * n_threads,) for k in [k_first, k_stop)."""
+    """Count the synapses of candidates [k_first, k_stop) per (source, thread of the target)."""
     for k in range(k_first, k_stop):
         wanted, source, target = draw_pair(rule, pre, post, k)
         if wanted:
@@ -164,9 +164,9 @@ def fill_synapses(
 ):
     """Write the synapses of candidates [k_first, k_stop), row segment by row segment at `cursor`.
 
-    `delay_list` (steps) and `weight_list` hold one value, or one a candidate; the tables are quantile tables;
-    batch_row, batch_target (int64), batch_word, batch_delay (uint64) and batch_weight (float32), all (n,), are scratch. The weight (float32) of synapse s goes to
-    weight[s + weight_shift] unless weight_kind is UNIFORM.
+    `delay_list` (steps) and `weight_list` hold one value, or one a candidate; the tables are quantile tables. The
+    weight (float32) of synapse s goes to weight[s + weight_shift] unless weight_kind is UNIFORM. The batch arrays
+    (n,) are scratch: row and target int64, word and delay uint64, weight float32.
     """
     drawn = weight_kind == DRAWN or delay_kind == DRAWN
     for first in range(k_first, k_stop, batch_row.size):
@@ -259,9 +259,7 @@ def sort_rows(row_start, first_row, last_row, n_bits, synapse, weight, weight_sh
 
 
 @compile_kernel
-def sum_weights(
-    row_start, thread, n_threads, synapse, weight, weight_shift, uniform, value, mask, most, least
-):
+def sum_weights(row_start, thread, n_threads, synapse, weight, weight_shift, uniform, value, mask, most, least):
     """Add each input's largest possible arriving sums of positive and of negative weights to most and least.
 
     Only the targets of one thread, so that threads do not meet. `mask` cuts the input index out of a synapse.
@@ -287,7 +285,5 @@ def to_fixed_point(weight, bits, first, stop, unit):
 def draw_values(table, n, parameter, population, key0, key1, out):
     """n draws of a distribution for the neurons of a population: initial values and parameters."""
     for i in range(n):
-        x0, x1, x2, x3 = philox(
-            u64(i), u64(parameter), u64(population), u64(PURPOSE_INITIAL), u64(key0), u64(key1)
-        )
+        x0, x1, x2, x3 = philox(u64(i), u64(parameter), u64(population), u64(PURPOSE_INITIAL), u64(key0), u64(key1))
         out[i] = quantile(table, x0)

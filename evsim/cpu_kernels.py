@@ -68,7 +68,12 @@ def _fill_words(word, first_group, n_groups, step, stimulus, key0, key1):
         at = g * u64(128)
         for c in range(u64(32)):
             x0, x1, x2, x3 = philox(
-                call + c, step & u64(0xFFFFFFFF), stimulus, (step >> u64(32)) << u64(8) | u64(PURPOSE_POISSON), key0, key1
+                call + c,
+                step & u64(0xFFFFFFFF),
+                stimulus,
+                (step >> u64(32)) << u64(8) | u64(PURPOSE_POISSON),
+                key0,
+                key1,
             )
             word[at + c] = u32(x0)
             word[at + u64(32) + c] = u32(x1)
@@ -146,7 +151,23 @@ def _fire(v, at, v_pre, n, refractory, fired, value, at_threshold):
 
 @register_jitable
 def _emit(
-    v, refractory, at, n, fired, pairs, value, at_reset, at_refractory, soft, spikes, w, count, step, p, start, checksum
+    v,
+    refractory,
+    at,
+    n,
+    fired,
+    pairs,
+    value,
+    at_reset,
+    at_refractory,
+    soft,
+    spikes,
+    w,
+    count,
+    step,
+    p,
+    start,
+    checksum,
 ):
     """Reset the neurons that fired and append them to spikes[w]; returns (new count, checksum).
 
@@ -182,7 +203,9 @@ def _record_block(model, state, p, first, stop, step, frame_step, v_pre, input_s
         if model.probe_population[probe] != p or step % model.probe_every[probe] != 0:
             continue
         start, end = model.probe_start[probe], model.probe_start[probe + 1]
-        frame = step // model.probe_every[probe] - (frame_step + model.probe_every[probe] - 1) // model.probe_every[probe]
+        frame = (
+            step // model.probe_every[probe] - (frame_step + model.probe_every[probe] - 1) // model.probe_every[probe]
+        )
         row = state.frame_start[probe] + frame * (end - start)
         variable = model.probe_variable[probe]
         at = start + _interval(model.probe_neuron, start, end, first - 1) + 1
@@ -243,7 +266,12 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
     """Advance neurons [first, stop) of population p through n_steps; returns the checksum of their spikes."""
     x, drive, word, fired, fired_pairs = scratch
     v, refractory, current, ring = state.neuron_v, state.neuron_refractory, state.input_current, state.ring
-    value, start, stride, unit = model.parameter_value, model.parameter_start, model.parameter_step, model.input_unit
+    value, start, stride, unit = (
+        model.parameter_value,
+        model.parameter_start,
+        model.parameter_step,
+        model.input_unit,
+    )
     at_leak = u64(start[p, LEAK] + stride[p, LEAK] * first)
     at_drive = u64(start[p, DRIVE] + stride[p, DRIVE] * first)
     at_v_min = u64(start[p, V_MIN] + stride[p, V_MIN] * first)
@@ -298,12 +326,18 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
 @compile_kernel
 def _emit_trains(model, state, p, first_step, n_steps, counts, spikes, checksum):
     """Append the explicit spikes of source population p."""
-    at = model.train_start[p] + _interval(model.train_step, model.train_start[p], model.train_start[p + 1], first_step - 1) + 1
+    at = (
+        model.train_start[p]
+        + _interval(model.train_step, model.train_start[p], model.train_start[p + 1], first_step - 1)
+        + 1
+    )
     while at < model.train_start[p + 1] and model.train_step[at] < first_step + n_steps:
         w = model.train_step[at] - first_step
         spikes[w, counts[w]] = model.train_neuron[at]
         counts[w] += 1
-        checksum += spike_hash(u64(model.train_step[at]), u64(model.train_neuron[at]) - u64(model.population_start[p]), u64(p))
+        checksum += spike_hash(
+            u64(model.train_step[at]), u64(model.train_neuron[at]) - u64(model.population_start[p]), u64(p)
+        )
         at += 1
     return checksum
 
@@ -337,7 +371,11 @@ def _deliver_rows(model, ring, n_rows, row_start, row_stop, row_base, row_projec
     and row_base[r] the step of its spike, shifted to where a synapse has its delay."""
     ring_mask = u64(model.scalars[3])
     synapse, weight = model.synapse, model.synapse_weight
-    uniform, shift, one_weight = model.projection_uniform, model.projection_weight, model.projection_fixed_weight
+    uniform, shift, one_weight = (
+        model.projection_uniform,
+        model.projection_weight,
+        model.projection_fixed_weight,
+    )
     for r in range(n_rows):
         ahead = r + u64(2)
         if ahead < n_rows:
@@ -372,7 +410,10 @@ def _deliver_window(model, state, rows, thread, parity, first_step, n_steps):
                 for q in range(model.outgoing_start[p], model.outgoing_start[p + 1]):
                     if neuron < model.projection_source[q, 0] or neuron >= model.projection_source[q, 1]:
                         continue
-                    row = u64(model.projection_row[q] + (neuron - model.projection_source[q, 0]) * i64(n_threads)) + thread
+                    row = (
+                        u64(model.projection_row[q] + (neuron - model.projection_source[q, 0]) * i64(n_threads))
+                        + thread
+                    )
                     row_start[n_rows] = model.row_start[row]
                     row_stop[n_rows] = model.row_start[row + u64(1)]
                     row_base[n_rows] = base

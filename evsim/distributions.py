@@ -101,7 +101,5 @@ def _checked(made: Distribution, location: str, spread: str) -> Distribution:
         raise ValueError(f"{made.family}: low={made.low}, high={made.high}; low must be below high")
     inside = special.ndtr(made._standard(made.high)) - special.ndtr(made._standard(made.low))
     if not inside >= 1e-3:
-        raise ValueError(
-            f"{made}: only {inside:.2g} of the distribution lies within its bounds; at least 0.001 must"
-        )
+        raise ValueError(f"{made}: only {inside:.2g} of the distribution lies within its bounds; at least 0.001 must")
     return made

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from evsim.network import Network, SpikeSource
+from evsim.network import Network, SpikeSource, Target
 from evsim.reference_networks import brunel, microcircuit
 from evsim.simulation import Simulation
 from evsim.versions import versions
@@ -56,7 +56,7 @@ def run_experiment(name: str, arguments: Sequence[str] | None = None) -> dict[st
     sim = Simulation(net, backend=options.backend, threads=options.threads)
     if options.out:
         everything = [p for p in net.populations.values() if not isinstance(p.model, SpikeSource)]
-        traced = {p[: options.traces]: "v" for p in everything if options.traces}
+        traced: dict[Target, str] = {p[: options.traces]: "v" for p in everything if options.traces}
         sim.record(options.out, spikes=everything, state=traced, every=1.0, overwrite=options.overwrite)
     sim.run(options.warmup)
     before, events = sim.spike_counts(), sim.n_events

@@ -16,10 +16,19 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic, overload, register_jitable
 
-__all__ = ["atomic_add", "atomic_load", "compile_kernel", "fma", "leading_zeros", "prefetch", "register_jitable", "yield_core"]
+__all__ = [
+    "atomic_add",
+    "atomic_load",
+    "compile_kernel",
+    "fma",
+    "leading_zeros",
+    "prefetch",
+    "register_jitable",
+    "yield_core",
+]
 
 
 def _cache_folder() -> str:
@@ -44,6 +53,7 @@ def _cache_folder() -> str:
 
 
 _CACHE_FOLDER = _cache_folder()
+_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "_nrt": False}
 
 
 def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,14 +61,12 @@ def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
     A kernel allocates nothing. Arrays are then not reference-counted, whose atomic counters threads would fight over.
     """
-    previous = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = (
-        _CACHE_FOLDER  # read when the dispatcher is made, and by users' own kernels later
-    )
+    previous = config.CACHE_DIR
+    config.CACHE_DIR = _CACHE_FOLDER  # read when the dispatcher is made, and by users' own kernels later
     try:
-        return numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)(function)
+        return numba.njit(**_OPTIONS)(function)
     finally:
-        numba.config.CACHE_DIR = previous
+        config.CACHE_DIR = previous
 
 
 def fma(a: Any, b: Any, c: Any) -> Any:

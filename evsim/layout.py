@@ -68,7 +68,9 @@ def padded(n: int) -> int:
 def delay_range(projection: Projection, dt: float) -> tuple[int, int]:
     """The shortest and longest delay of a projection in steps."""
     delay = projection.delay
-    low, high = delay.bounds() if isinstance(delay, Distribution) else (delay.min(initial=np.inf), delay.max(initial=dt))
+    low, high = (
+        delay.bounds() if isinstance(delay, Distribution) else (delay.min(initial=np.inf), delay.max(initial=dt))
+    )
     return max(1, round(min(low, high) / dt)), max(1, round(high / dt))
 
 

@@ -1,6 +1,7 @@
 """What a network takes, computed from its rules before anything is allocated."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class Memory:
     @property
     def bytes_per_synapse(self) -> float:
         """Mean over all synapses, row starts included."""
-        return _ratio(self.projections.values())
+        return _ratio(self.projections.values()) if self.projections else 0.0
 
     def check(self, available: float) -> None:
         """Refuse a network that does not fit, naming what is too big."""
@@ -56,8 +57,8 @@ class Memory:
         return "\n".join(lines)
 
 
-def _ratio(parts: object) -> float:
-    counts, sizes = zip(*parts, strict=True) if parts else ((0,), (0,))  # type: ignore[call-overload]
+def _ratio(parts: Iterable[tuple[float, int]]) -> float:
+    counts, sizes = zip(*parts, strict=True)
     return float(sum(sizes) / max(sum(counts), 1))
 
 

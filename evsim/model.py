@@ -21,9 +21,7 @@ U8 = NDArray[np.uint64]
 F4 = NDArray[np.float32]
 U1 = NDArray[np.uint8]
 
-GROUP = (
-    128  # neurons that share Philox calls: 32 calls give the numbers of one group, word w to neurons 32 w ...
-)
+GROUP = 128  # neurons that share Philox calls: 32 calls give the numbers of one group, word w to neurons 32 w ...
 BLOCK = 512  # neurons that one thread advances at a time, so that a block's state stays in the nearest cache
 
 # Rows of Model.parameter_start: where a coefficient of a population lies in Model.parameter_value.
@@ -53,14 +51,10 @@ class Model(NamedTuple):
     projection_source: I8  # (n_proj, 2) source neurons [first, stop)
     projection_index: I8  # (n_proj,) its number in the network
     projection_row: I8  # (n_proj,) its first entry in row_start
-    projection_weight: (
-        I8  # (n_proj,) weight of synapse s is synapse_weight[s + this]; where uniform: not used
-    )
+    projection_weight: I8  # (n_proj,) weight of synapse s is synapse_weight[s + this]; where uniform: not used
     projection_uniform: U1  # (n_proj,) 1: one weight for all
     projection_fixed_weight: I4  # (n_proj,) that weight
-    row_start: (
-        I8  # source i of a projection has, for thread t, synapses row_start[row + i * n_threads + t] ... + 1
-    )
+    row_start: I8  # source i of a projection has, for thread t, synapses row_start[row + i * n_threads + t] ... + 1
     synapse: U4  # (n_synapses,) delay_steps << target_bits | input index
     synapse_weight: I4  # (synapses of projections with a weight each,)
     # Poisson stimuli, in the order of populations
@@ -76,9 +70,7 @@ class Model(NamedTuple):
     poisson_class: U4  # which row of thresholds
     poisson_base: I4  # (n_classes,) spikes that are always there
     poisson_n_thresholds: I8  # (n_classes,) a multiple of 4
-    poisson_threshold: (
-        U4  # (n_classes, most thresholds) the number is base + how many thresholds a word is above
-    )
+    poisson_threshold: U4  # (n_classes, most thresholds) the number is base + how many thresholds a word is above
     # injected currents, in the order of populations
     current_start: I8  # (n_pop + 1,)
     current_range: I8  # (n_current, 2)
@@ -111,9 +103,7 @@ class State(NamedTuple):
     ring: I4 | I8  # (slots << target_bits,) arriving input, fixed-point
     # spikes of one window, two sets in turn, for thread t and step w of the window
     window_spike: U4  # (2, window, n_neurons) neuron; thread t's part starts at spike_offset[t]
-    window_count: (
-        I8  # (2, window, n_threads * 8) how many; 8 apart, so that threads do not share a cache line
-    )
+    window_count: I8  # (2, window, n_threads * 8) how many; 8 apart, so that threads do not share a cache line
     spike_offset: I8  # (n_threads + 1,)
     # recording of one chunk
     record_step: I8  # (n_threads, capacity)

@@ -105,9 +105,7 @@ class Projection:
 
     def expected_synapses(self) -> float:
         """The number of synapses (for pairwise_bernoulli its mean)."""
-        return self.rule.expected_synapses(
-            len(self.source), len(self.target), self.source.overlap(self.target)
-        )
+        return self.rule.expected_synapses(len(self.source), len(self.target), self.source.overlap(self.target))
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,9 +222,7 @@ class Network:
             k = self._receptor(owner, part.population, receptor, weight < 0.0)
             self.poissons.append(Poisson(name, len(self.poissons), part, steps, rates, weight, k))
 
-    def add_current(
-        self, name: str, target: Target | Sequence[Target], amplitude: Any, times: Any = None
-    ) -> None:
+    def add_current(self, name: str, target: Target | Sequence[Target], amplitude: Any, times: Any = None) -> None:
         """Inject a current; with r_mem = 1 its unit is that of v.
 
         Parameters
@@ -340,9 +336,7 @@ class Network:
                 raise TypeError(f"{owner}: no {what} is given")
         weight = checks.weight(owner, weight, shape)
         low, high = (
-            weight.bounds()
-            if isinstance(weight, Distribution)
-            else (weight.min(initial=0), weight.max(initial=0))
+            weight.bounds() if isinstance(weight, Distribution) else (weight.min(initial=0), weight.max(initial=0))
         )
         receptors = self._receptors(owner, target.population)
         if receptor is None and len(receptors) == 2 and low < 0.0 < high:
@@ -415,13 +409,9 @@ class Network:
     def _new_name(self, name: str) -> str:
         owner = f"population {name!r}"
         if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
-            raise ValueError(
-                f"{owner}: a name must be a non-empty string without '/' and no '.' at its start"
-            )
+            raise ValueError(f"{owner}: a name must be a non-empty string without '/' and no '.' at its start")
         if name in self.populations:
-            raise ValueError(
-                f"{owner}: the network already has a population of this name; names must be unique"
-            )
+            raise ValueError(f"{owner}: the network already has a population of this name; names must be unique")
         return owner
 
     def _add(self, population: Population) -> Population:

@@ -24,6 +24,8 @@ TimeConstants = None | Parameter | tuple[Parameter, Parameter] | Mapping[str, Pa
 Values = Mapping[str, Any]  # resolved parameters: float64 scalars or (n,) arrays
 Model = TypeVar("Model")
 
+LONGEST_REFRACTORY = 2.0**31 - 128.0  # steps; the largest float32 that is an int32
+
 
 @dataclass(frozen=True)
 class Coefficients:
@@ -53,13 +55,11 @@ def _suggest_names(model: type[Model]) -> type[Model]:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
                 hint = f"did you mean {near[0]!r}? " if near else ""
-                raise TypeError(
-                    f"{model.__name__}: unknown parameter {name!r}; {hint}known are {', '.join(known)}"
-                )
+                raise TypeError(f"{model.__name__}: unknown parameter {name!r}; {hint}known are {', '.join(known)}")
         original(self, *args, **parameters)
 
     __init__.__doc__ = original.__doc__
-    model.__init__ = __init__  # type: ignore[method-assign, assignment]
+    model.__init__ = __init__  # type: ignore[method-assign]
     return model
 
 
@@ -82,6 +82,8 @@ class NeuronModel:
         if self.tau_syn is None:
             return {"delta": None}
         if isinstance(self.tau_syn, Mapping):
+            if not self.tau_syn:
+                raise ValueError("tau_syn is an empty dict; it must name at least one receptor")
             return dict(self.tau_syn)
         if isinstance(self.tau_syn, tuple):
             if len(self.tau_syn) != 2:
@@ -178,7 +180,7 @@ class LIF(NeuronModel):
             v_threshold=values["v_threshold"],
             v_reset=v_reset,
             v_min=values["v_min"],
-            refractory_steps=np.rint(values["t_ref"] / dt),
+            refractory_steps=np.minimum(np.rint(values["t_ref"] / dt), LONGEST_REFRACTORY),
             current_gain=charge * r_mem,
             soft_reset=soft,
             **self._synapses(values, dt, share),
@@ -226,7 +228,7 @@ class IAF(NeuronModel):
             v_threshold=values["v_threshold"],
             v_reset=v_reset,
             v_min=values["v_min"],
-            refractory_steps=np.rint(values["t_ref"] / dt),
+            refractory_steps=np.minimum(np.rint(values["t_ref"] / dt), LONGEST_REFRACTORY),
             current_gain=dt * r_mem,
             soft_reset=soft,
             **self._synapses(values, dt, lambda tau_syn: -r_mem * tau_syn * np.expm1(-dt / tau_syn)),

@@ -100,7 +100,7 @@ QUANTILE_OCTAVES = 32
 
 @register_jitable
 def quantile(table, word):
-    """The value at probability (word + 1/2) / 2^32 of the distribution tabulated in `table` (4096,) float64: Distribution.quantile_table."""
+    """The value at probability (word + 1/2) / 2^32 of a distribution; `table` is its quantile_table()."""
     tail = word >> u64(31)
     from_end = word ^ (_LOW * tail)  # the distance from the nearer end, in [0, 2^31)
     bits = (from_end << u64(1)) | u64(1)  # and that as a probability, times 2^33

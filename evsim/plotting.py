@@ -84,9 +84,7 @@ def plot_raster(
 
     _draw_raster(raster, spikes, shown, n_neurons, colors)
     for axis, name in zip(rates, names, strict=True):
-        _draw_rate(
-            axis, spikes[name][1], n_neurons[name], low, high, min(width, high - low), colors[name], name
-        )
+        _draw_rate(axis, spikes[name][1], n_neurons[name], low, high, min(width, high - low), colors[name], name)
     for axis in (raster, *rates[:-1]):
         axis.tick_params(labelbottom=False)
     raster.set_xlim(low, high)
@@ -123,9 +121,7 @@ def plot_traces(
     """
     Figure = _figure_class()
     if len(state.times) == 0:
-        raise ValueError(
-            f"state '{state.variable}' has no frames in this window; record longer or choose another"
-        )
+        raise ValueError(f"state '{state.variable}' has no frames in this window; record longer or choose another")
     n = min(max_traces, len(state.ids))
     figure = Figure(figsize=(9.0, 0.9 + 1.0 * n), layout="constrained")
     axes = list(np.atleast_1d(figure.subplots(n, 1, sharex=True, sharey=True)))
@@ -134,13 +130,9 @@ def plot_traces(
         if v_threshold is not None:
             axis.axhline(v_threshold, color=COLORS[1], linewidth=0.9, linestyle=(0, (4, 3)))
         _plain(axis)
-        axis.text(
-            1.005, 0.5, f"neuron {state.ids[k]}", transform=axis.transAxes, va="center", color=INK, fontsize=9
-        )
+        axis.text(1.005, 0.5, f"neuron {state.ids[k]}", transform=axis.transAxes, va="center", color=INK, fontsize=9)
     if v_threshold is not None:
-        axes[0].text(
-            1.005, 0.95, "- - threshold", transform=axes[0].transAxes, va="top", color=COLORS[1], fontsize=9
-        )
+        axes[0].text(1.005, 0.95, "- - threshold", transform=axes[0].transAxes, va="top", color=COLORS[1], fontsize=9)
     axes[0].set_xlim(state.times[0], state.times[-1] if len(state.times) > 1 else state.times[0] + 1.0)
     figure.supylabel(f"{state.variable} ({state.units})", color=INK, fontsize=10)
     more = f"; first {n} of {len(state.ids)} recorded neurons" if n < len(state.ids) else ""
@@ -170,9 +162,7 @@ def _gather(
     names = [str(getattr(p, "name", p)) for p in populations] if populations is not None else known
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise ValueError(
-            f"raster: no spikes of population '{unknown[0]}'; recorded: {', '.join(known) or 'none'}"
-        )
+        raise ValueError(f"raster: no spikes of population '{unknown[0]}'; recorded: {', '.join(known) or 'none'}")
     if not names:
         raise ValueError("raster: no spikes were recorded; record some populations, or choose at least one")
     low = 0.0 if start is None else float(start)
@@ -267,9 +257,7 @@ def _draw_rate(
     axis.stairs(rates, edges, fill=True, color=color, alpha=0.25)
     axis.stairs(rates, edges, color=color, linewidth=0.9)
     axis.set_ylim(0, max(1e-9, float(rates.max())) * 1.15)
-    axis.text(
-        1.005, 0.5, f"{name}\n{mean:.3g} Hz", transform=axis.transAxes, va="center", color=color, fontsize=9
-    )
+    axis.text(1.005, 0.5, f"{name}\n{mean:.3g} Hz", transform=axis.transAxes, va="center", color=color, fontsize=9)
     axis.locator_params(axis="y", nbins=3)
     axis.set_ylabel("Hz", fontsize=9)
     _plain(axis)

@@ -17,7 +17,7 @@ MIN_SPIKES = 2**18  # spikes a thread can record between two drains, at least
 
 
 class Sink(Protocol):
-    """Where recorded data go, a chunk at a time."""
+    """Where recorded data go, a chunk at a time: MemorySink, or a RecordingWriter."""
 
     def resume(self) -> None: ...
 
@@ -96,7 +96,11 @@ def make_probes(
             model = part.population.model
             if isinstance(model, SpikeSource):
                 raise ValueError(f"record: {part.population.name!r} is a spike source and has no state")
-            known = ["v", "v_pre_reset", *(f"i_{name}" for name, tau in model.receptors().items() if tau is not None)]
+            known = [
+                "v",
+                "v_pre_reset",
+                *(f"i_{name}" for name, tau in model.receptors().items() if tau is not None),
+            ]
             for variable in [variables] if isinstance(variables, str) else variables:
                 if variable not in known:
                     raise checks.nearest("record", f"variable of {part.population.name!r}", variable, known)

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from evsim.connectivity import fixed_indegree, fixed_total_number
 from evsim.distributions import normal, uniform
-from evsim.network import Network
+from evsim.network import Network, Population
 from evsim.neurons import LIF
 
 __all__ = ["brunel", "microcircuit"]
@@ -107,7 +107,9 @@ def microcircuit(scale: float = 1.0, drive: str = "poisson", dt: float = 0.1, se
     return net
 
 
-def _connect(net: Network, populations: list, synapses: NDArray[np.int64], weight: NDArray[np.float64]) -> None:  # type: ignore[type-arg]
+def _connect(
+    net: Network, populations: list[Population], synapses: NDArray[np.int64], weight: NDArray[np.float64]
+) -> None:
     for i, target in enumerate(populations):
         for j, source in enumerate(populations):
             if synapses[i, j] == 0:

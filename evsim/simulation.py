@@ -22,8 +22,8 @@ from evsim.io.recording import RecordingWriter, ReportSpec, open_recording, step
 from evsim.io.recording import State as RecordedState
 from evsim.memory import Memory
 from evsim.model import BLOCK, State
-from evsim.network import Network, Population, Projection, Slice, SpikeSource, Target
-from evsim.recorder import MemorySink, Recorder, Sink, as_slices, make_probes, variable_code
+from evsim.network import Network, Population, Projection, SpikeSource, Target
+from evsim.recorder import MemorySink, Recorder, as_slices, make_probes, variable_code
 from evsim.versions import versions
 
 __all__ = ["Simulation", "Synapses"]
@@ -62,16 +62,17 @@ class Simulation:
             raise ValueError(f"backend is {backend!r}; it must be 'auto' or 'cpu'")
         self.network = network
         self.backend = "cpu"
-        self.threads = _default_threads(network) if threads is None else checks.size("simulation", "threads", threads, 1, 1024)  # fmt: skip
+        threads = _default_threads(network) if threads is None else threads
+        self.threads = checks.size("simulation", "threads", threads, 1, 1024)
         started = time.perf_counter()
         expected = sum(projection.expected_synapses() for projection in network.projections)
-        with tqdm(total=round(expected), desc="build", unit=" synapses", unit_scale=True, disable=None, leave=False) as bar:  # fmt: skip
+        with tqdm(total=round(expected), desc="build", unit=" synapses", unit_scale=True, disable=None) as bar:
             self._built = build(network, self.threads, bar.update)
         self.build_seconds = time.perf_counter() - started
         self.run_seconds = 0.0
         self._step = 0
         self._recorder = Recorder(self._built, [], [])
-        self._sink: Sink | RecordingWriter = MemorySink()
+        self._sink: MemorySink | RecordingWriter = MemorySink()
         self._recording = False
         self._scratch = [_scratch(self._built.state, self._built.layout.window) for _ in range(self.threads)]
         for t in range(self.threads):  # compiles the kernels, or loads them from the cache
@@ -125,7 +126,7 @@ class Simulation:
         self,
         path: str | Path | None = None,
         spikes: Target | Sequence[Target] = (),
-        state: Mapping[Target, str | Sequence[str]] | None = None,
+        state: Mapping[Any, str | Sequence[str]] | None = None,
         every: float | None = None,
         overwrite: bool = False,
     ) -> None:
@@ -161,7 +162,14 @@ class Simulation:
                 populations={p.name: p.size for p in self.network.populations.values()},
                 spikes=chosen,
                 reports=[
-                    ReportSpec(probe.name, probe.population.name, probe.variable, probe.neurons, probe.units, probe.every * dt)
+                    ReportSpec(
+                        probe.name,
+                        probe.population.name,
+                        probe.variable,
+                        probe.neurons,
+                        probe.units,
+                        probe.every * dt,
+                    )
                     for probe in probes
                 ],
                 dt=dt,
@@ -224,7 +232,9 @@ class Simulation:
         """One chunk on all threads, drained; returns the steps done."""
         model, state = self._recorder.model, self._recorder.state
         first = self._step
-        others = [pool.submit(advance, model, state, *self._scratch[t], t, first, n_steps) for t in range(1, self.threads)]
+        others = [
+            pool.submit(advance, model, state, *self._scratch[t], t, first, n_steps) for t in range(1, self.threads)
+        ]
         results = [advance(model, state, *self._scratch[0], 0, first, n_steps)]
         wait(others)
         results += [other.result() for other in others]
@@ -236,7 +246,9 @@ class Simulation:
     def spikes(self, population: Population) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Recorded spikes of a population: (ids, times in ms), by time and then id."""
         if self._built.layout.index(population) not in self._recorder.populations:
-            raise ValueError(f"spikes: those of {population.name!r} are not recorded; ask for them in record(spikes=...)")
+            raise ValueError(
+                f"spikes: those of {population.name!r} are not recorded; ask for them in record(spikes=...)"
+            )
         if not isinstance(self._sink, MemorySink):
             with open_recording(self._sink.path) as recording:
                 return recording.spikes(population.name)
@@ -296,11 +308,12 @@ class Simulation:
             fixed = model.synapse_weight[row_start[0] + shift : row_start[-1] + shift].astype(np.int64)
         steps = entries >> layout.target_bits
         order = np.lexsort((fixed, post, steps, pre))
-        weight = fixed * float(model.input_unit[p, projection.receptor])
-        return Synapses(pre[order], post[order], weight[order], steps[order] * self.network.dt)
+        weight = fixed.astype(np.float64) * model.input_unit[p, projection.receptor].astype(np.float64)
+        delay = np.asarray(step_times(steps[order], self.network.dt))
+        return Synapses(pre[order], post[order], weight[order], delay)
 
     def weights(self, projection: Projection) -> sparse.csr_array:
-        """The weights of a projection as a scipy.sparse array (n_source, n_target); several synapses of a pair add up."""
+        """The weights of a projection as a sparse array (n_source, n_target); several synapses of a pair add up."""
         synapses = self.synapses(projection)
         shape = (len(projection.source), len(projection.target))
         return sparse.csr_array((synapses.weight, (synapses.pre, synapses.post)), shape=shape)

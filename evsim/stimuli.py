@@ -49,7 +49,8 @@ def poisson_arrays(network: Network, layout: Layout, unit: NDArray[np.float32]) 
         "poisson_range": _ranges(stimuli),
         "poisson_receptor": np.array([p.receptor for p in stimuli], np.int64),
         "poisson_weight": np.array(
-            [round(p.weight / float(unit[layout.index(p.target.population), p.receptor])) for p in stimuli], np.int32
+            [round(p.weight / float(unit[layout.index(p.target.population), p.receptor])) for p in stimuli],
+            np.int32,
         ),
         "poisson_index": np.array([p.index for p in stimuli], np.int64),
         "poisson_change": change,

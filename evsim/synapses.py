@@ -60,12 +60,15 @@ def build_synapses(
         _fill(rows, layout, network.dt, pool, synapse, bits)
         progress(rows.n_synapses)
     unit, wide = _units(network, layout, all_rows, pool, synapse, bits.view(np.float32))
-    uniform = [0.0 if rows.varied else float(rows.projection.weight) / _unit_of(rows, layout, unit) for rows in all_rows]
+    uniform = [
+        0.0 if rows.varied else float(rows.projection.weight) / _unit_of(rows, layout, unit) for rows in all_rows
+    ]
     for rows in all_rows:
         if rows.varied:
             _to_fixed_point(rows, _unit_of(rows, layout, unit), pool, bits)
-    owners = [layout.index(projection.source.population) for projection in order]
-    sources = [(layout.population_start[p] + q.source.start, layout.population_start[p] + q.source.stop) for p, q in zip(owners, order, strict=True)]  # fmt: skip
+    owners = np.array([layout.index(projection.source.population) for projection in order], np.int64)
+    starts = layout.population_start[owners]
+    sources = [(at + q.source.start, at + q.source.stop) for at, q in zip(starts, order, strict=True)]
     by_index = {rows.projection.index: rows.n_synapses for rows in all_rows}
     fields = {
         "input_unit": unit.astype(np.float32),
@@ -156,14 +159,24 @@ def _units(
 
         def work(t: int, rows: Rows = rows, value: float = value) -> None:
             construction.sum_weights(
-                rows.row_start, t, threads, synapse, weight, rows.weight_shift, not rows.varied, value, mask, most, least
+                rows.row_start,
+                t,
+                threads,
+                synapse,
+                weight,
+                rows.weight_shift,
+                not rows.varied,
+                value,
+                mask,
+                most,
+                least,
             )
 
         list(pool.map(work, range(threads)))
         _note(rows.projection.weight, mean, largest, *_place(rows.projection, layout))
     for poisson, count in zip(network.poissons, largest_counts(network), strict=True):
         p, k = _place(poisson, layout)
-        first = layout.population_input[p] + k * ((layout.population_start[p + 1] - layout.population_start[p]))
+        first = layout.population_input[p] + k * (layout.population_start[p + 1] - layout.population_start[p])
         reached = most if poisson.weight > 0.0 else least
         reached[first + poisson.target.start : first + poisson.target.stop] += count * poisson.weight
         _note(np.asarray(poisson.weight), mean, largest, p, k)
@@ -190,7 +203,10 @@ def _note(weight: Any, mean: NDArray[np.float64], largest: NDArray[np.float64], 
     if isinstance(weight, Distribution):
         size, extreme = weight.mean_size(), max(abs(b) for b in weight.bounds())
     else:
-        size, extreme = float(np.abs(weight).mean()) if weight.size else 0.0, float(np.abs(weight).max(initial=0.0))
+        size, extreme = (
+            float(np.abs(weight).mean()) if weight.size else 0.0,
+            float(np.abs(weight).max(initial=0.0)),
+        )
     if size > 0.0:
         mean[p, k] = min(mean[p, k], size)
         largest[p, k] = max(largest[p, k], extreme)

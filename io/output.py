@@ -32,9 +32,7 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
     target = Path(path).absolute()
     folder = target.parent
     if target.is_dir():
-        raise IsADirectoryError(
-            errno.EISDIR, "output is a folder; give the name of a file in it", str(target)
-        )
+        raise IsADirectoryError(errno.EISDIR, "output is a folder; give the name of a file in it", str(target))
     if not folder.is_dir():
         blocker = next(part for part in folder.parents if part.exists()) if not folder.exists() else folder
         if not blocker.is_dir():
@@ -84,7 +82,6 @@ def require_free(path: Path, n_bytes: int, kept: str = "") -> None:
     if free < n_bytes:
         raise OSError(
             errno.ENOSPC,
-            f"disk full: {n_bytes:,} bytes needed, {free:,} free; {kept}"
-            "free some space or choose another disk",
+            f"disk full: {n_bytes:,} bytes needed, {free:,} free; {kept}free some space or choose another disk",
             str(path),
         )

@@ -182,9 +182,7 @@ class Recording:
         name = self._known(population)
         if (name, variable) not in self._reports:
             known = ", ".join(f"{v} of {p}" for p, v in self._reports) or "none"
-            raise ValueError(
-                f"{self.path.name}: state '{variable}' of '{name}' was not recorded; recorded: {known}"
-            )
+            raise ValueError(f"{self.path.name}: state '{variable}' of '{name}' was not recorded; recorded: {known}")
         column = self._reports[name, variable]
         n = self.lengths()[column]
         group = self._file[column]
@@ -286,9 +284,7 @@ class Recording:
     def _known(self, population: Any) -> str:
         name = getattr(population, "name", population)
         if name not in self.populations:
-            raise ValueError(
-                f"{self.path.name}: unknown population '{name}'; known: {', '.join(self.populations)}"
-            )
+            raise ValueError(f"{self.path.name}: unknown population '{name}'; known: {', '.join(self.populations)}")
         return str(name)
 
     def _spiking(self, population: Any) -> str:
@@ -317,9 +313,7 @@ def _open(path: Path) -> h5py.File:
     own = file.get("evsim")
     if own is None or own.attrs.get("format") != sonata.FORMAT:
         file.close()
-        raise ValueError(
-            f"{path} is an HDF5 file but not a recording of evsim; open it with h5py or libsonata"
-        )
+        raise ValueError(f"{path} is an HDF5 file but not a recording of evsim; open it with h5py or libsonata")
     if own.attrs["format_version"] > sonata.FORMAT_VERSION:
         version, wrote = own.attrs["format_version"], own.attrs["evsim_version"]
         file.close()

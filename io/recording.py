@@ -62,6 +62,12 @@ class RecordingWriter:
     the committed batches are kept.
     """
 
+    _stream: Stream
+    _batch: Batch
+    _closed: bool
+    _told: bool
+    _finalizer: weakref.finalize[..., Any]
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -132,8 +138,7 @@ class RecordingWriter:
         self._check_open()
         if population not in self._last_step:
             raise ValueError(
-                f"spikes: population '{population}' is not recorded; "
-                f"recorded: {', '.join(self._last_step) or 'none'}"
+                f"spikes: population '{population}' is not recorded; recorded: {', '.join(self._last_step) or 'none'}"
             )
         steps = np.asarray(steps, np.int64)
         ids = np.asarray(ids)
@@ -157,8 +162,7 @@ class RecordingWriter:
         if np.any(steps[1:] < steps[:-1]):
             at = int(np.argmax(steps[1:] < steps[:-1])) + 1
             raise ValueError(
-                f"spikes of '{population}': steps[{at}] is {steps[at]} after {steps[at - 1]}; "
-                "steps must be ascending"
+                f"spikes of '{population}': steps[{at}] is {steps[at]} after {steps[at - 1]}; steps must be ascending"
             )
         self._last_step[population] = int(steps[-1])
         self._steps = max(self._steps, int(steps[-1]) + 1)
@@ -183,9 +187,7 @@ class RecordingWriter:
         """
         self._check_open()
         if report not in self._reports:
-            raise ValueError(
-                f"frames: unknown report '{report}'; known: {', '.join(self._reports) or 'none'}"
-            )
+            raise ValueError(f"frames: unknown report '{report}'; known: {', '.join(self._reports) or 'none'}")
         group, spec = self._reports[report]
         frames = np.asarray(frames, np.float32)
         n_ids = len(spec.node_ids)

@@ -71,9 +71,7 @@ def repair_recording(path: str | os.PathLike[str]) -> RepairReport:
     target = Path(path).absolute()
     with open_recording(target) as recording:
         if recording.writing:
-            raise PermissionError(
-                errno.EBUSY, "recording is still being written; nothing to repair", str(target)
-            )
+            raise PermissionError(errno.EBUSY, "recording is still being written; nothing to repair", str(target))
         lengths = recording.lengths()
         dropped = {}
         for column in list(lengths)[1:]:
@@ -96,9 +94,7 @@ def repair_recording(path: str | os.PathLike[str]) -> RepairReport:
     return report
 
 
-def pack_recording(
-    path: str | os.PathLike[str], out: str | os.PathLike[str], overwrite: bool = False
-) -> Path:
+def pack_recording(path: str | os.PathLike[str], out: str | os.PathLike[str], overwrite: bool = False) -> Path:
     """Copy a recording with gzip and byte shuffle, several times smaller, for keeping.
 
     h5py, h5dump, MATLAB, bmtk and evsim read the copy; the libsonata wheel has no gzip and does not.
@@ -149,9 +145,7 @@ def _copy_recording(recording: Recording, out: Path, filters: dict[str, Any]) ->
                 if column.startswith("report/"):
                     time = target[f"{column}/mapping/time"]
                     time[...] = sonata.report_time(float(time[0]), float(time[2]), n, recording.dt)
-            target["evsim"].attrs["writer"] = json.dumps(
-                {**json.loads(target["evsim"].attrs["writer"]), "pid": 0}
-            )
+            target["evsim"].attrs["writer"] = json.dumps({**json.loads(target["evsim"].attrs["writer"]), "pid": 0})
         with open(out, "rb") as written:
             os.fsync(written.fileno())
     except BaseException:
@@ -159,9 +153,7 @@ def _copy_recording(recording: Recording, out: Path, filters: dict[str, Any]) ->
         raise
 
 
-def _copy_group(
-    source: h5py.Group, target: h5py.Group, lengths: dict[str, int], filters: dict[str, Any]
-) -> None:
+def _copy_group(source: h5py.Group, target: h5py.Group, lengths: dict[str, int], filters: dict[str, Any]) -> None:
     for name, item in source.items():
         if name == "index_pointer":
             continue  # the second name of index_pointers, linked below
@@ -174,9 +166,7 @@ def _copy_group(
         target["index_pointer"] = target["index_pointers"]
 
 
-def _copy_dataset(
-    source: h5py.Dataset, target: h5py.Group, name: str, n: int | None, filters: dict[str, Any]
-) -> None:
+def _copy_dataset(source: h5py.Dataset, target: h5py.Group, name: str, n: int | None, filters: dict[str, Any]) -> None:
     if n is None:
         data = target.create_dataset(name, data=source[()])
     else:

@@ -127,9 +127,7 @@ def check_layout(
                 f"recording: population name {population!r} cannot be an HDF5 name; use letters and digits"
             )
         if size < 1:
-            raise ValueError(
-                f"recording: population '{population}' has {size} neurons; it must have at least 1"
-            )
+            raise ValueError(f"recording: population '{population}' has {size} neurons; it must have at least 1")
     for population in spikes:
         _check_known(population, populations, "spikes")
     if len(set(spikes)) < len(spikes):
@@ -158,18 +156,12 @@ def _check_report(report: ReportSpec, populations: Mapping[str, int], dt: float)
     ids = np.asarray(report.node_ids)
     size = populations[report.population]
     if not report.variable or "/" in report.variable:
-        raise ValueError(
-            f"{where}: variable {report.variable!r} cannot be an HDF5 name; use letters and digits"
-        )
+        raise ValueError(f"{where}: variable {report.variable!r} cannot be an HDF5 name; use letters and digits")
     if ids.ndim != 1 or len(ids) == 0 or not np.issubdtype(ids.dtype, np.integer):
-        raise ValueError(
-            f"{where}: node_ids are {ids.dtype} {ids.shape}; give a 1-D array of at least one integer"
-        )
+        raise ValueError(f"{where}: node_ids are {ids.dtype} {ids.shape}; give a 1-D array of at least one integer")
     if ids.min() < 0 or ids.max() >= size:
         bad = ids[(ids < 0) | (ids >= size)][0]
-        raise ValueError(
-            f"{where}: node id {bad} is not in population '{report.population}' (0 to {size - 1})"
-        )
+        raise ValueError(f"{where}: node id {bad} is not in population '{report.population}' (0 to {size - 1})")
     if len(np.unique(ids)) < len(ids):
         raise ValueError(f"{where}: node_ids name a neuron twice; name each once")
     for label, value, low in (("every_ms", report.every_ms, dt), ("start_ms", report.start_ms, 0.0)):
@@ -222,9 +214,7 @@ def create_recording(
         own.attrs["writer"] = to_json(this_process())
         own.create_dataset("metadata", data=np.bytes_(text.encode()))
         width = 2 + len(columns)
-        batches = own.create_dataset(
-            "batches", (0, width), np.int64, maxshape=(None, width), chunks=(1024, width)
-        )
+        batches = own.create_dataset("batches", (0, width), np.int64, maxshape=(None, width), chunks=(1024, width))
         batches.attrs["columns"] = to_json(columns)
         own.create_dataset("final", (0,), np.uint8, maxshape=(None,), chunks=(4096,))
         own.create_dataset("complete", data=np.uint8(0))
@@ -285,9 +275,7 @@ def to_json(value: Any) -> str:
     def plain(item: Any) -> Any:
         if isinstance(item, np.ndarray | np.generic):
             return item.tolist()
-        raise TypeError(
-            f"metadata: {item!r} ({type(item).__name__}) cannot be written as JSON; use text or numbers"
-        )
+        raise TypeError(f"metadata: {item!r} ({type(item).__name__}) cannot be written as JSON; use text or numbers")
 
     return json.dumps(value, default=plain)
 

@@ -172,9 +172,7 @@ class Stream:
         for column in self._columns:
             kind, _, rest = column.partition("/")
             if kind == "spikes":
-                self._append_spikes(
-                    column, [pair for batch in batches for pair in batch.spikes.get(rest, [])]
-                )
+                self._append_spikes(column, [pair for batch in batches for pair in batch.spikes.get(rest, [])])
             else:
                 self._append_frames(column, [x for batch in batches for x in batch.frames.get(column, [])])
         steps = batches[-1].steps

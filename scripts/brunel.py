@@ -1,4 +1,4 @@
-"""A balanced random network (Brunel 2000).  `python scripts/brunel.py --help` lists the options."""
+"""A balanced random network (Brunel 2000). `python scripts/brunel.py --help` lists options."""
 
 from evsim.experiment import run_experiment
 

@@ -1,4 +1,4 @@
-"""The cortical microcircuit of Potjans and Diesmann (2014).  `python scripts/microcircuit.py --help` lists the options."""
+"""The cortical microcircuit of Potjans and Diesmann (2014). `python scripts/microcircuit.py --help` lists options."""
 
 from evsim.experiment import run_experiment
 

@@ -29,9 +29,7 @@ def labels(axis):
 
 
 def test_every_spike_of_a_small_raster_is_a_dot(tmp_path):
-    figure, axes = plot_raster(
-        {"a": (np.array([0, 3, 1]), np.array([1.0, 5.0, 9.0]))}, sizes={"a": 4}, stop=10.0
-    )
+    figure, axes = plot_raster({"a": (np.array([0, 3, 1]), np.array([1.0, 5.0, 9.0]))}, sizes={"a": 4}, stop=10.0)
     assert dots(axes[0]).tolist() == [[1.0, 3.5], [5.0, 0.5], [9.0, 2.5]]  # neuron 0 on top
     assert labels(axes[0]) == ["a\n(4)"]
     assert axes[0].get_xlim() == (0.0, 10.0)
@@ -44,10 +42,7 @@ def test_thinned_raster_says_so_and_rates_count_all():
     spikes = {"exc": poisson(30.0, 8000, 500.0), "inh": poisson(60.0, 2000, 500.0, 1)}
     _, axes = plot_raster(spikes, sizes={"exc": 8000, "inh": 2000}, stop=500.0)
     assert labels(axes[0]) == ["exc\n(800 of 8,000)", "inh\n(200 of 2,000)"]
-    shown = [
-        np.isin(spikes[name][0], np.arange(0, size, 10)).sum()
-        for name, size in (("exc", 8000), ("inh", 2000))
-    ]
+    shown = [np.isin(spikes[name][0], np.arange(0, size, 10)).sum() for name, size in (("exc", 8000), ("inh", 2000))]
     assert len(dots(axes[0])) == sum(shown)
     assert [axis.texts[0].get_text() for axis in axes[1:]] == [
         f"{name}\n{len(spikes[name][0]) / size / 0.5:.3g} Hz" for name, size in (("exc", 8000), ("inh", 2000))
@@ -93,9 +88,7 @@ def test_eight_populations_get_distinct_colours(tmp_path):
 def test_traces_show_values_and_threshold(tmp_path):
     times = np.arange(100) * 0.1
     values = np.random.default_rng(0).random((100, 8)).astype(np.float32)
-    figure, axes = plot_traces(
-        State(times, np.arange(8), values, "v", "mV", 0.1), v_threshold=1.0, title="exc"
-    )
+    figure, axes = plot_traces(State(times, np.arange(8), values, "v", "mV", 0.1), v_threshold=1.0, title="exc")
     assert len(axes) == 6
     np.testing.assert_array_equal(axes[2].lines[0].get_ydata(), values[:, 2])
     assert axes[0].lines[1].get_ydata() == [1.0, 1.0]

@@ -140,9 +140,7 @@ def test_dataframe(tmp_path):
     assert table["time"].tolist()[:5] == [0.0, 0.3, 0.3, 0.7, 1.2]
 
 
-@pytest.mark.parametrize(
-    ("call", "module", "extra"), [("to_neo", "neo", "neo"), ("to_dataframe", "pandas", "pandas")]
-)
+@pytest.mark.parametrize(("call", "module", "extra"), [("to_neo", "neo", "neo"), ("to_dataframe", "pandas", "pandas")])
 def test_missing_extra_is_named(tmp_path, monkeypatch, call, module, extra):
     write_small(tmp_path / "a.h5")
     monkeypatch.setitem(sys.modules, module, None)
@@ -153,9 +151,7 @@ def test_missing_extra_is_named(tmp_path, monkeypatch, call, module, extra):
         getattr(recording, call)()
 
 
-batches = st.lists(
-    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), max_size=40), min_size=0, max_size=6
-)
+batches = st.lists(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), max_size=40), min_size=0, max_size=6)
 
 
 @settings(max_examples=40, deadline=None)
@@ -291,10 +287,7 @@ def test_what_the_file_cannot_hold_is_refused(tmp_path, change, message):
 
 
 def test_report_names_cannot_collide(tmp_path):
-    specs = [
-        ReportSpec(f"{p}{v}", p, v, np.array([0]), "mV", 1.0)
-        for p, v in (("a", "v"), ("a", "u"), ("a.u", "v"))
-    ]
+    specs = [ReportSpec(f"{p}{v}", p, v, np.array([0]), "mV", 1.0) for p, v in (("a", "v"), ("a", "u"), ("a.u", "v"))]
     with pytest.raises(ValueError, match=r"report/a\.u"):
         RecordingWriter(tmp_path / "a.h5", {"a": 1, "a.u": 1}, [], specs)
 

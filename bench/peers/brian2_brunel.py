@@ -30,9 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--neurons", type=int, default=10_000, help="default %(default)s")
     parser.add_argument("--rate", type=float, default=20_000.0, help="Poisson rate, Hz (default %(default)s)")
-    parser.add_argument(
-        "--presim", type=float, default=100.0, help="untimed warm-up, ms (default %(default)s)"
-    )
+    parser.add_argument("--presim", type=float, default=100.0, help="untimed warm-up, ms (default %(default)s)")
     add_common_arguments(parser, time=1000.0, threads=2)
     return parser.parse_args()
 

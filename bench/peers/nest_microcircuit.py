@@ -61,14 +61,10 @@ SAMPLE = 1000  # neurons of each population recorded for its rate
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--scale", type=float, default=1.0, help="of neurons and inputs (default %(default)s)"
-    )
+    parser.add_argument("--scale", type=float, default=1.0, help="of neurons and inputs (default %(default)s)")
     parser.add_argument("--drive", choices=("poisson", "dc"), default="poisson", help="default %(default)s")
     parser.add_argument("--delay-inh", type=float, default=0.75, help="mean, ms (default %(default)s)")
-    parser.add_argument(
-        "--presim", type=float, default=500.0, help="untimed warm-up, ms (default %(default)s)"
-    )
+    parser.add_argument("--presim", type=float, default=500.0, help="untimed warm-up, ms (default %(default)s)")
     add_common_arguments(parser, time=1000.0, threads=4)
     return parser.parse_args()
 
