@@ -358,7 +358,7 @@ def _record_spikes(model, state, thread, first_step, n_steps, counts, spikes, us
 @register_jitable
 def _fetch_row(synapse, weight, start, stop, uniform, shift):
     """Ask for the first lines of a row that is delivered soon: rows lie anywhere in memory."""
-    end = min(stop, start + u64(256))
+    end = min(stop, start + u64(512))
     for s in range(start, end, u64(16)):
         prefetch(synapse, s)
         if not uniform:

@@ -16,7 +16,8 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, config
+from numba.core import cgutils
+from numba.core import config as _config
 from numba.extending import intrinsic, overload, register_jitable
 
 __all__ = [
@@ -53,6 +54,7 @@ def _cache_folder() -> str:
 
 
 _CACHE_FOLDER = _cache_folder()
+_numba_config: Any = _config  # its settings are not declared
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "_nrt": False}
 
 
@@ -61,12 +63,12 @@ def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
     A kernel allocates nothing. Arrays are then not reference-counted, whose atomic counters threads would fight over.
     """
-    previous = config.CACHE_DIR
-    config.CACHE_DIR = _CACHE_FOLDER  # read when the dispatcher is made, and by users' own kernels later
+    previous = _numba_config.CACHE_DIR
+    _numba_config.CACHE_DIR = _CACHE_FOLDER  # read when the dispatcher is made, and by users' own kernels later
     try:
         return numba.njit(**_OPTIONS)(function)
     finally:
-        config.CACHE_DIR = previous
+        _numba_config.CACHE_DIR = previous
 
 
 def fma(a: Any, b: Any, c: Any) -> Any:

@@ -44,7 +44,7 @@ def exact_steps(tau, v_inf, v_from, v_threshold, dt):
 
 @pytest.mark.parametrize("dt", [0.1, 0.5])
 def test_interspike_interval_is_the_closed_form(dt):
-    """Every interval is ceil(tau/dt ln((v_inf - v_reset) / (v_inf - v_threshold))) + t_ref/dt steps, whatever they are."""
+    """Every interval is ceil(tau/dt ln((v_inf - v_reset) / (v_inf - v_threshold))) + t_ref/dt steps."""
     rng = np.random.default_rng(1)
     n = 400
     tau, r_mem = rng.uniform(5.0, 50.0, n), rng.uniform(0.1, 3.0, n)
@@ -111,8 +111,8 @@ def test_psp_is_the_difference_of_exponentials():
     t = (np.arange(1000) - 30) * 0.1  # the current jumps in step 30, and v feels it from then on
     for k, tau in enumerate(tau_syn):
         exact = 100.0 * psp(t, 10.0, tau, 0.04)
-        np.testing.assert_allclose(v[:, k], exact, rtol=0.0, atol=2e-6 * exact.max())
-        np.testing.assert_allclose(i[:, k], np.where(t >= 0.0, 100.0 * np.exp(-t / tau), 0.0), rtol=0.0, atol=2e-4)
+        np.testing.assert_allclose(v[:, k], exact, rtol=0.0, atol=5e-6 * exact.max())
+        np.testing.assert_allclose(i[:, k], np.where(t >= 0.0, 100.0 * np.exp(-t / tau), 0.0), rtol=0.0, atol=1e-3)
 
 
 def test_delta_synapse_makes_v_jump_by_the_weight():
@@ -229,7 +229,7 @@ def test_soft_reset_keeps_what_is_above_the_threshold():
 
 
 def test_iaf_rate_is_a_relu_of_the_input():
-    """With a constant leak and v_min = 0 the soft-reset rate is max(0, r_mem * i - leak) / v_threshold a millisecond."""
+    """With a constant leak and v_min = 0 spikes per ms are max(0, r_mem * i - leak) / v_threshold."""
     current = np.linspace(-2.0, 3.0, 51)
     model = IAF(leak=0.75, v_threshold=5.0, v_reset=None, r_mem=1.5, v_min=0.0)
     net, cells = one_population(model, current.size)
@@ -296,7 +296,7 @@ def test_arrays_of_parameters_equal_separate_populations(case):
     n = 7
     model, parameters = per_neuron(n)[case]
     rng = np.random.default_rng(6)
-    v0, amplitude = rng.uniform(-2.0, 6.0, n), rng.uniform(-8.0, 12.0, (60, n))
+    v0, amplitude = rng.uniform(-2.0, 6.0, n), rng.uniform(-20.0, 60.0, (60, n))
     ids = np.repeat(np.arange(n), 40)
     trains = [np.concatenate([np.sort(rng.choice(3000, 40, replace=False)) * 0.1 for _ in range(n)]) for _ in "ei"]
 
@@ -309,7 +309,7 @@ def test_arrays_of_parameters_equal_separate_populations(case):
         for source, weight in zip(sources, (8.0, -6.0), strict=True):
             net.connect(source[k], part, one_to_one(), weight=weight, delay=0.1)
     variables = ["v", "v_pre_reset", "i_exc", "i_inh"]
-    sim = simulate(net, 300.0, [together, *apart], {p: variables for p in (together, *apart)})
+    sim = simulate(net, 300.0, [together, *apart], dict.fromkeys((together, *apart), variables))
 
     ids, times = sim.spikes(together)
     for k in range(n):
