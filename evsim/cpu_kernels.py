@@ -16,11 +16,17 @@ from evsim.model import (
     DRIVE,
     GAIN,
     JUMP,
+    KEY0,
+    KEY1,
     LEAK,
+    N_THREADS,
     REFRACTORY_STEPS,
+    RING_MASK,
+    TARGET_BITS,
     V_MIN,
     V_RESET,
     V_THRESHOLD,
+    WINDOW,
 )
 from evsim.philox import PURPOSE_POISSON, philox
 
@@ -245,7 +251,7 @@ def _add_poissons(model, p, k, first, stop, step, word, x):
         if model.poisson_receptor[s] != k or row < 0 or a >= b:
             continue
         n_groups = u64((stop - first + 127) >> 7)
-        key0, key1 = u64(model.scalars[4]), u64(model.scalars[5])
+        key0, key1 = u64(model.scalars[KEY0]), u64(model.scalars[KEY1])
         _fill_words(word, u64(first >> 7), n_groups, u64(step), u64(model.poisson_index[s]), key0, key1)
         start, end = u64(a - first), u64(b - first)
         at = model.poisson_class_start[s] + row * model.poisson_class_step[s, 0]
@@ -266,12 +272,8 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
     """Advance neurons [first, stop) of population p through n_steps; returns the checksum of their spikes."""
     x, drive, word, fired, fired_pairs = scratch
     v, refractory, current, ring = state.neuron_v, state.neuron_refractory, state.input_current, state.ring
-    value, start, stride, unit = (
-        model.parameter_value,
-        model.parameter_start,
-        model.parameter_step,
-        model.input_unit,
-    )
+    value, unit = model.parameter_value, model.input_unit
+    start, stride = model.parameter_start, model.parameter_step
     at_leak = u64(start[p, LEAK] + stride[p, LEAK] * first)
     at_drive = u64(start[p, DRIVE] + stride[p, DRIVE] * first)
     at_v_min = u64(start[p, V_MIN] + stride[p, V_MIN] * first)
@@ -283,7 +285,7 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
     input_size = ((model.population_size[p] + 127) >> 7) << 7
     first_input = model.population_input[p] + first
     n_receptors = model.population_n_receptors[p]
-    target_bits, ring_mask = u64(model.scalars[2]), u64(model.scalars[3])
+    target_bits, ring_mask = u64(model.scalars[TARGET_BITS]), u64(model.scalars[RING_MASK])
     has_currents = model.current_start[p + 1] > model.current_start[p]
     has_poissons = model.poisson_start[p + 1] > model.poisson_start[p]
     has_probes = False
@@ -369,7 +371,7 @@ def _fetch_row(synapse, weight, start, stop, uniform, shift):
 def _deliver_rows(model, ring, n_rows, row_start, row_stop, row_base, row_projection):
     """Add the weights of n_rows rows to the ring. Row r is synapses [row_start[r], row_stop[r]) of a projection,
     and row_base[r] the step of its spike, shifted to where a synapse has its delay."""
-    ring_mask = u64(model.scalars[3])
+    ring_mask = u64(model.scalars[RING_MASK])
     synapse, weight = model.synapse, model.synapse_weight
     uniform, shift, one_weight = (
         model.projection_uniform,
@@ -396,7 +398,7 @@ def _deliver_rows(model, ring, n_rows, row_start, row_stop, row_base, row_projec
 def _deliver_window(model, state, rows, thread, parity, first_step, n_steps):
     """Deliver all spikes of a window to the targets of one thread; returns the number of synaptic events."""
     row_start, row_stop, row_base, row_projection = rows
-    n_threads, target_bits = u64(model.scalars[0]), u64(model.scalars[2])
+    n_threads, target_bits = u64(model.scalars[N_THREADS]), u64(model.scalars[TARGET_BITS])
     n_rows, events = u64(0), u64(0)
     for w in range(u64(n_steps)):
         base = u64(first_step + w) << target_bits
@@ -410,10 +412,8 @@ def _deliver_window(model, state, rows, thread, parity, first_step, n_steps):
                 for q in range(model.outgoing_start[p], model.outgoing_start[p + 1]):
                     if neuron < model.projection_source[q, 0] or neuron >= model.projection_source[q, 1]:
                         continue
-                    row = (
-                        u64(model.projection_row[q] + (neuron - model.projection_source[q, 0]) * i64(n_threads))
-                        + thread
-                    )
+                    source = u64(neuron - model.projection_source[q, 0])
+                    row = u64(model.projection_row[q]) + source * n_threads + thread
                     row_start[n_rows] = model.row_start[row]
                     row_stop[n_rows] = model.row_start[row + u64(1)]
                     row_base[n_rows] = base
@@ -434,7 +434,7 @@ def advance(model, state, scratch, counts, rows, thread, chunk_start, n_steps):
     Returns the steps done and the spikes recorded by this thread. Stops early, with all threads at the same step,
     when one more window might not fit in the spike record.
     """
-    n_threads, window = model.scalars[0], model.scalars[1]
+    n_threads, window = model.scalars[N_THREADS], model.scalars[WINDOW]
     capacity = state.record_step.shape[1]
     used = 0
     checksum, events = u64(0), u64(0)

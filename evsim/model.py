@@ -28,6 +28,9 @@ BLOCK = 512  # neurons that one thread advances at a time, so that a block's sta
 LEAK, DRIVE, V_THRESHOLD, V_RESET, V_MIN, REFRACTORY_STEPS = range(6)
 DECAY, COUPLING, GAIN, JUMP = range(6, 10)  # of receptor 0; those of receptor k lie 4 k further on
 
+# Entries of Model.scalars.
+N_THREADS, WINDOW, TARGET_BITS, RING_MASK, KEY0, KEY1 = range(6)
+
 
 class Model(NamedTuple):
     """Read-only. n_pop populations, n_neurons neuron places, n_threads threads."""
@@ -90,8 +93,7 @@ class Model(NamedTuple):
     probe_population: I8  # (n_probes,)
     probe_every: I8  # (n_probes,) steps between frames
     probe_neuron: I8  # ascending within a probe, within the population
-    # scalars: (n_threads, window, target_bits, ring_mask, key low, key high)
-    scalars: I8
+    scalars: I8  # (6,) indexed by N_THREADS ... KEY1
 
 
 class State(NamedTuple):

@@ -2,27 +2,20 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from evsim.io.recording import RecordingWriter, ReportSpec
+import evsim
+from evsim.reference_networks import brunel
 
 NOTEBOOK = Path(__file__).parents[1] / "scripts" / "analysis.ipynb"
 
 
-def record_poisson(path):
-    """1 s of Poisson spikes and a random walk, recorded as a simulation would."""
-    rng = np.random.default_rng(0)
-    sizes = {"exc": 400, "inh": 100}
-    report = ReportSpec("v", "exc", "v", np.arange(3), "mV", every_ms=1.0)
-    with RecordingWriter(path, sizes, list(sizes), [report], dt=0.1, metadata={"seed": 0}) as writer:
-        for chunk in range(10):
-            for population, size in sizes.items():
-                n = rng.poisson(20.0 * size * 0.1)
-                steps = np.sort(rng.integers(chunk * 1000, (chunk + 1) * 1000, n))
-                writer.write_spikes(population, steps, rng.integers(0, size, n, np.uint32))
-            writer.write_frames("v", rng.normal(10.0, 2.0, (100, 3)))
-            writer.commit((chunk + 1) * 1000)
+def record_brunel(path):
+    """One second of a small Brunel network with five membrane traces."""
+    sim = evsim.Simulation(brunel(1000))
+    exc, inh = sim.network.populations.values()
+    sim.record(path, spikes=[exc, inh], state={exc[:5]: "v"}, every=0.5)
+    sim.run(1000.0)
 
 
 def test_notebook_is_committed_without_outputs():
@@ -36,7 +29,7 @@ def test_notebook_is_committed_without_outputs():
 def test_notebook_runs_on_a_recording(tmp_path, monkeypatch):
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
-    record_poisson(tmp_path / "a.h5")
+    record_brunel(tmp_path / "a.h5")
     monkeypatch.setenv("EVSIM_RECORDING", str(tmp_path / "a.h5"))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
