@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from evsim import checks
 from evsim.build import Built
+from evsim.jit import compile_kernel
 from evsim.model import Model, State
 from evsim.network import Population, Slice, SpikeSource, Target
 
 FRAME_BYTES = 32 * 2**20  # most that state frames of one chunk take
-MIN_SPIKES = 2**18  # spikes a thread can record between two drains, at least
+MIN_SPIKES = 2**20  # spikes a thread can record between two drains, at least
 
 
 class Sink(Protocol):
@@ -128,6 +129,7 @@ class Recorder:
         self.layout = layout
         self.probes = list(probes)
         self.populations = sorted({layout.index(part.population) for part in spikes})
+        self._step, self._neuron = np.empty(0, np.int64), np.empty(0, np.uint32)
         recorded = np.zeros(layout.n_neurons, np.uint8)
         for part in spikes:
             first = layout.population_start[layout.index(part.population)]
@@ -159,15 +161,17 @@ class Recorder:
     def drain(self, sink: Sink, first_step: int, n_steps: int, used: Sequence[int]) -> None:
         """Hand a chunk's spikes, sorted by step and then neuron, and its frames to the sink."""
         if self.populations:
-            step = np.concatenate([self.state.record_step[t, :n] for t, n in enumerate(used)])
-            neuron = np.concatenate([self.state.record_neuron[t, :n] for t, n in enumerate(used)])
-            # within a step each thread's neurons ascend, and so do the threads' slices of one population
-            order = np.argsort((step - first_step).astype(np.uint16), kind="stable")
-            step, neuron = step[order], neuron[order]
+            counts, at = np.array(used, np.int64), np.zeros(n_steps, np.int64)
+            if self._step.size < counts.sum():
+                self._step, self._neuron = np.empty(2 * counts.sum(), np.int64), np.empty(2 * counts.sum(), np.uint32)
+            step, neuron = self._step[: counts.sum()], self._neuron[: counts.sum()]
+            sort_spikes(self.state.record_step, self.state.record_neuron, counts, first_step, at, step, neuron)
             for p in self.populations:
                 first, stop = self.layout.population_start[p : p + 2]
-                own = (neuron >= first) & (neuron < stop)
-                sink.write_spikes(self.layout.populations[p].name, step[own], neuron[own] - np.uint32(first))
+                n = count_between(neuron, first, stop)
+                own_step, own_neuron = np.empty(n, np.int64), np.empty(n, np.uint32)
+                take_between(step, neuron, first, stop, own_step, own_neuron)
+                sink.write_spikes(self.layout.populations[p].name, own_step, own_neuron)
         for probe, start in zip(self.probes, self.frame_start, strict=False):
             n_frames = (first_step + n_steps - 1) // probe.every - (first_step - 1) // probe.every
             size = n_frames * probe.neurons.size
@@ -176,3 +180,46 @@ class Recorder:
                 sink.write_frames(probe.name, frames.copy())
         if self.populations or self.probes:
             sink.commit(first_step + n_steps)
+
+
+@compile_kernel
+def sort_spikes(record_step, record_neuron, used, first_step, at, step, neuron):  # type: ignore[no-untyped-def]
+    """Merge the threads' spikes by step: a counting sort, `at` (n_steps,) zeros.
+
+    Within a step each thread's neurons ascend, and so do the threads' shares of one population, so that the
+    spikes of a population come out sorted by step and then neuron.
+    """
+    for t in range(used.size):
+        for j in range(used[t]):
+            at[record_step[t, j] - first_step] += 1
+    total = np.int64(0)
+    for w in range(at.size):
+        n = at[w]
+        at[w] = total
+        total += n
+    for t in range(used.size):
+        for j in range(used[t]):
+            w = record_step[t, j] - first_step
+            step[at[w]] = record_step[t, j]
+            neuron[at[w]] = record_neuron[t, j]
+            at[w] += 1
+
+
+@compile_kernel
+def count_between(neuron, first, stop):  # type: ignore[no-untyped-def]
+    """How many of the spikes are of neurons [first, stop)."""
+    n = 0
+    for j in range(neuron.size):
+        n += first <= neuron[j] < stop
+    return n
+
+
+@compile_kernel
+def take_between(step, neuron, first, stop, own_step, own_neuron):  # type: ignore[no-untyped-def]
+    """Copy the spikes of neurons [first, stop), numbered from 0."""
+    n = 0
+    for j in range(neuron.size):
+        if first <= neuron[j] < stop:
+            own_step[n] = step[j]
+            own_neuron[n] = neuron[j] - first
+            n += 1

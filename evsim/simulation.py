@@ -29,7 +29,7 @@ from evsim.versions import versions
 __all__ = ["Simulation", "Synapses"]
 
 ROWS = 512  # synapse rows a thread looks up before it delivers them
-CHUNK_SECONDS = 0.1  # wall time between two drains
+CHUNK_SECONDS = 0.3  # wall time between two drains
 
 
 class Synapses(NamedTuple):

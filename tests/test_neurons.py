@@ -225,6 +225,12 @@ def test_soft_reset_keeps_what_is_above_the_threshold():
     assert sim.state(cells).values[-1, 0] == 1.0
 
 
+def test_a_neuron_fires_at_the_threshold_itself():
+    net, cells = one_population(IAF(v_threshold=2.0), 3)
+    send(net, cells, [7, 7, 7], weight=np.array([2.0 - 2.0**-16, 2.0, 2.0 + 2.0**-16]))
+    assert simulate(net, 2.0, spikes=cells).spikes(cells)[0].tolist() == [1, 2]
+
+
 # --- IAF ----------------------------------------------------------------------------------------------------------
 
 

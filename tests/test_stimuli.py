@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from evsim import IAF, LIF, Network, Simulation, all_to_all, one_to_one
+from evsim.stimuli import poisson_thresholds
 
 COUNTER = IAF(v_threshold=1e9)  # v is the sum of all that has arrived
 
@@ -47,6 +48,17 @@ def test_counts_per_step_are_poisson(mean, one_rate):
     counts = poisson_counts(300, 400, rate[0] if one_rate else rate)[:, 3:]
     assert chi_square_poisson(counts, mean) > 1e-3
     assert abs(counts.mean() - mean) < 4.0 * np.sqrt(mean / counts.size)
+
+
+@pytest.mark.parametrize("mean", [1e-8, 1e-3, 0.7, 12.0, 300.0, 1e6])
+def test_thresholds_give_the_exact_probabilities(mean):
+    """base + (thresholds that a 32-bit word is above) exceeds k with the probability of the Poisson distribution."""
+    base, thresholds = poisson_thresholds(mean)
+    assert (np.diff(thresholds.astype(float)) >= 0.0).all()
+    above = (2.0**32 - 1.0 - thresholds) / 2.0**32
+    np.testing.assert_allclose(above, stats.poisson.sf(base + np.arange(above.size), mean), rtol=0.0, atol=2.0**-32)
+    assert stats.poisson.cdf(base - 1, mean) < 2.0**-32
+    assert stats.poisson.sf(base + above.size, mean) < 2.0**-32
 
 
 def test_a_huge_rate_has_the_mean_and_the_variance():
