@@ -390,8 +390,13 @@ def _deliver_rows(model, ring, n_rows, row_start, row_stop, row_base, row_projec
                 ring[(u64(synapse[s]) + base) & ring_mask] += w
         else:
             at = u64(shift[q])
-            for s in range(row_start[r], row_stop[r]):
-                ring[(u64(synapse[s]) + base) & ring_mask] += weight[s + at]
+            if ring.itemsize == 4:
+                for s in range(row_start[r], row_stop[r]):
+                    ring[(u64(synapse[s]) + base) & ring_mask] += weight[s + at]
+            else:
+                scale = i64(1) << model.projection_shift[q]
+                for s in range(row_start[r], row_stop[r]):
+                    ring[(u64(synapse[s]) + base) & ring_mask] += i64(weight[s + at]) * scale
 
 
 @compile_kernel

@@ -6,7 +6,8 @@ p owns neurons [population_start[p], population_start[p] + population_size[p]), 
 
 A synapse is one uint32, `delay_steps << target_bits | input index`: sorting a row sorts it by delay, then target,
 and adding `step << target_bits` to it gives its place in the ring of arriving input. Weights and ring are
-fixed-point: `weight = fixed * input_unit[population, receptor]`, so sums do not depend on the order of spikes.
+fixed-point: `weight = (fixed << shift) * input_unit[population, receptor]`; sums do not depend on the order of spikes.
+The ring is 32-bit (and shift 0) unless the smallest weights would then be rounded by more than 1e-5.
 """
 
 from typing import NamedTuple
@@ -56,7 +57,8 @@ class Model(NamedTuple):
     projection_row: I8  # (n_proj,) its first entry in row_start
     projection_weight: I8  # (n_proj,) weight of synapse s is synapse_weight[s + this]; where uniform: not used
     projection_uniform: U1  # (n_proj,) 1: one weight for all
-    projection_fixed_weight: I4  # (n_proj,) that weight
+    projection_fixed_weight: I8  # (n_proj,) that weight
+    projection_shift: I8  # (n_proj,) a 64-bit ring takes synapse_weight << this; 0 with a 32-bit ring
     row_start: I8  # source i of a projection has, for thread t, synapses row_start[row + i * n_threads + t] ... + 1
     synapse: U4  # (n_synapses,) delay_steps << target_bits | input index
     synapse_weight: I4  # (synapses of projections with a weight each,)
@@ -64,7 +66,7 @@ class Model(NamedTuple):
     poisson_start: I8  # (n_pop + 1,) stimuli of population p
     poisson_range: I8  # (n_poisson, 2) neurons [first, stop) within the population
     poisson_receptor: I8  # (n_poisson,)
-    poisson_weight: I4  # (n_poisson,)
+    poisson_weight: I8  # (n_poisson,)
     poisson_index: I8  # (n_poisson,) its number in the network: part of the Philox counter
     poisson_change: I8  # (n_poisson + 1,) rows of change_step
     poisson_change_step: I8  # first step of each interval

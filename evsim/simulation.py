@@ -276,6 +276,8 @@ class Simulation:
     def values(self, target: Target, variable: str = "v") -> NDArray[np.float32]:
         """The present value of a state variable of a population or slice (a copy)."""
         (part,) = as_slices("values", target, self.network.populations)
+        if variable == "v_pre_reset":
+            raise ValueError("values: v_pre_reset is only known within a step; record it with record(state=...)")
         make_probes({part: variable}, 1, self.network.populations)  # refuses an unknown variable
         layout, state = self._built.layout, self._built.state
         p = layout.index(part.population)
@@ -308,7 +310,8 @@ class Simulation:
             fixed = model.synapse_weight[row_start[0] + shift : row_start[-1] + shift].astype(np.int64)
         steps = entries >> layout.target_bits
         order = np.lexsort((fixed, post, steps, pre))
-        weight = fixed.astype(np.float64) * model.input_unit[p, projection.receptor].astype(np.float64)
+        unit = model.input_unit[p, projection.receptor].astype(np.float64) * 2.0 ** model.projection_shift[q]
+        weight = fixed.astype(np.float64) * unit
         delay = np.asarray(step_times(steps[order], self.network.dt))
         return Synapses(pre[order], post[order], weight[order], delay)
 

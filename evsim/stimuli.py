@@ -50,7 +50,7 @@ def poisson_arrays(network: Network, layout: Layout, unit: NDArray[np.float32]) 
         "poisson_receptor": np.array([p.receptor for p in stimuli], np.int64),
         "poisson_weight": np.array(
             [round(p.weight / float(unit[layout.index(p.target.population), p.receptor])) for p in stimuli],
-            np.int32,
+            np.int64,
         ),
         "poisson_index": np.array([p.index for p in stimuli], np.int64),
         "poisson_change": change,

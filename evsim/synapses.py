@@ -60,12 +60,15 @@ def build_synapses(
         _fill(rows, layout, network.dt, pool, synapse, bits)
         progress(rows.n_synapses)
     unit, wide = _units(network, layout, all_rows, pool, synapse, bits.view(np.float32))
-    uniform = [
-        0.0 if rows.varied else float(rows.projection.weight) / _unit_of(rows, layout, unit) for rows in all_rows
-    ]
-    for rows in all_rows:
-        if rows.varied:
-            _to_fixed_point(rows, _unit_of(rows, layout, unit), pool, bits)
+    fixed, shifts = np.zeros(len(order)), np.zeros(len(order), np.int64)
+    for q, rows in enumerate(all_rows):
+        own_unit = float(unit[_place(rows.projection, layout)])
+        if not rows.varied:
+            fixed[q] = float(rows.projection.weight) / own_unit
+        else:
+            largest = _largest(rows.projection.weight) / own_unit
+            shifts[q] = max(0, int(np.ceil(np.log2(max(largest, 1.0) / 2.0**30)))) if wide else 0
+            _to_fixed_point(rows, own_unit * 2.0 ** shifts[q], pool, bits)
     owners = np.array([layout.index(projection.source.population) for projection in order], np.int64)
     starts = layout.population_start[owners]
     sources = [(at + q.source.start, at + q.source.stop) for at, q in zip(starts, order, strict=True)]
@@ -78,7 +81,8 @@ def build_synapses(
         "projection_row": first_row[:-1].astype(np.int64),
         "projection_weight": np.array([rows.weight_shift for rows in all_rows], np.int64),
         "projection_uniform": np.array([not rows.varied for rows in all_rows], np.uint8),
-        "projection_fixed_weight": np.rint(uniform).astype(np.int32),
+        "projection_fixed_weight": np.rint(fixed).astype(np.int64),
+        "projection_shift": shifts,
         "row_start": row_start,
         "synapse": synapse,
         "synapse_weight": bits,
@@ -153,7 +157,7 @@ def _units(
     most, least = np.zeros(layout.n_inputs), np.zeros(layout.n_inputs)
     mask = np.uint32((1 << layout.target_bits) - 1)
     shape = (len(layout.populations), max(int(layout.n_receptors.max()), 1))
-    mean, largest = np.full(shape, np.inf), np.zeros(shape)
+    mean = np.full(shape, np.inf)
     for rows in all_rows:
         value = 0.0 if rows.varied else float(rows.projection.weight)
 
@@ -173,51 +177,50 @@ def _units(
             )
 
         list(pool.map(work, range(threads)))
-        _note(rows.projection.weight, mean, largest, *_place(rows.projection, layout))
+        _note(rows.projection.weight, mean, *_place(rows.projection, layout))
     for poisson, count in zip(network.poissons, largest_counts(network), strict=True):
         p, k = _place(poisson, layout)
         first = layout.population_input[p] + k * (layout.population_start[p + 1] - layout.population_start[p])
         reached = most if poisson.weight > 0.0 else least
         reached[first + poisson.target.start : first + poisson.target.stop] += count * poisson.weight
-        _note(np.asarray(poisson.weight), mean, largest, p, k)
-    unit = np.ones(shape)
+        _note(np.asarray(poisson.weight), mean, p, k)
+    bound = np.zeros(shape)
     for p in range(shape[0]):
         size = layout.population_start[p + 1] - layout.population_start[p]
         for k in range(int(layout.n_receptors[p])):
             own = slice(layout.population_input[p] + k * size, layout.population_input[p] + (k + 1) * size)
-            bound = max(most[own].max(), -least[own].min())
-            if bound > 0.0:
-                unit[p, k] = _power_of_two_above(bound * 1.0001 / (2.0**31 - 1.0))
-    wide = bool((0.5 * unit > WEIGHT_PRECISION * mean).any())
-    if wide:
-        unit = np.where(largest > 0.0, _power_of_two_above(np.maximum(largest, 1e-300) / 2.0**30), 1.0)
-    return unit, wide
+            bound[p, k] = max(most[own].max(), -least[own].min())
+    unit = _unit_for(bound, 31)
+    wide = bool(((bound > 0.0) & (0.5 * unit > WEIGHT_PRECISION * mean)).any())
+    return (_unit_for(bound, 62) if wide else unit), wide
 
 
-def _power_of_two_above(x: Any) -> Any:
-    return 2.0 ** np.ceil(np.log2(x))
+def _unit_for(bound: NDArray[np.float64], n_bits: int) -> NDArray[np.float64]:
+    """The smallest power of two of which `bound`, and what rounding adds to it, is less than 2^n_bits."""
+    needed = np.where(bound > 0.0, bound * 1.0001 / (2.0**n_bits - 1.0), 1.0)
+    unit: NDArray[np.float64] = 2.0 ** np.maximum(np.ceil(np.log2(needed)), -126.0)
+    return unit
 
 
-def _note(weight: Any, mean: NDArray[np.float64], largest: NDArray[np.float64], p: int, k: int) -> None:
-    """Keep the smallest mean |weight| and the largest |weight| into receptor k of population p."""
+def _note(weight: Any, mean: NDArray[np.float64], p: int, k: int) -> None:
+    """Keep the smallest mean |weight| into receptor k of population p."""
     if isinstance(weight, Distribution):
-        size, extreme = weight.mean_size(), max(abs(b) for b in weight.bounds())
+        size = weight.mean_size()
     else:
-        size, extreme = (
-            float(np.abs(weight).mean()) if weight.size else 0.0,
-            float(np.abs(weight).max(initial=0.0)),
-        )
+        size = float(np.abs(weight).mean()) if weight.size else 0.0
     if size > 0.0:
         mean[p, k] = min(mean[p, k], size)
-        largest[p, k] = max(largest[p, k], extreme)
+
+
+def _largest(weight: Any) -> float:
+    """The largest |weight| that can occur."""
+    if isinstance(weight, Distribution):
+        return float(np.abs(weight.bounds()).max())
+    return float(np.abs(weight).max(initial=0.0))
 
 
 def _place(item: Any, layout: Layout) -> tuple[int, int]:
     return layout.index(item.target.population), item.receptor
-
-
-def _unit_of(rows: Rows, layout: Layout, unit: NDArray[np.float64]) -> float:
-    return float(unit[_place(rows.projection, layout)])
 
 
 def _to_fixed_point(rows: Rows, unit: float, pool: ThreadPoolExecutor, bits: NDArray[np.int32]) -> None:
@@ -245,7 +248,6 @@ def _listed_pairs(projection: Projection) -> tuple[NDArray[np.int64], NDArray[np
 def _rule(projection: Projection, layout: Layout, key: NDArray[np.int64]) -> NDArray[np.int64]:
     rule, source, target = projection.rule, projection.source, projection.target
     p, k = _place(projection, layout)
-    same = source.population is target.population
     padded_size = layout.population_start[p + 1] - layout.population_start[p]
     domain = {
         construction.FIXED_INDEGREE: len(source),
@@ -258,7 +260,7 @@ def _rule(projection: Projection, layout: Layout, key: NDArray[np.int64]) -> NDA
     values[construction.N_SOURCE] = len(source)
     values[construction.N_TARGET] = len(target)
     values[construction.SELF_OFFSET] = target.start - source.start
-    values[construction.SAME] = same
+    values[construction.SAME] = source.overlap(target) > 0
     values[construction.AUTAPSES] = rule.allow_autapses
     values[construction.MULTAPSES] = rule.allow_multapses
     values[construction.THRESHOLD] = round(rule.probability * 2**32)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -286,7 +287,7 @@ def test_any_network_is_what_it_is_on_paper(sizes, threads, shortest, spread, v_
     steps, ids = np.divmod(np.sort(rng.choice(n_steps * n_sources, 120, replace=False)), n_sources)
 
     net = Network(dt=0.5)
-    groups = [slice(a, b) for a, b in zip(first, first[1:], strict=False)]
+    groups = [slice(a, b) for a, b in pairwise(first)]
     populations = [
         net.add_population(
             f"p{k}", b.stop - b.start, IAF(v_threshold=threshold[b], v_reset=v_reset, t_ref=0.5 * refractory[b]), v=v[b]
@@ -331,8 +332,8 @@ def test_time_goes_on_beyond_32_bits():
     counts = []
     for first_step in (0, start):
         sim = Simulation(net, threads=2)
-        sim._step = first_step
         sim.record(state={cells: "v", sunk: "v"})
+        sim._step = first_step
         sim.run(40.0)
         counts.append(np.diff(sim.state(cells).values, axis=0, prepend=0.0))
     early, late = counts
@@ -444,12 +445,28 @@ def feedforward(wide):
     return net, delta, cuba
 
 
+def is_wide(sim):
+    return sim._built.state.ring.dtype == np.int64
+
+
+def test_input_that_never_comes_needs_no_64_bits():
+    """Neither a projection without synapses nor a silent Poisson stimulus makes the network slower."""
+    net = Network()
+    cells = net.add_population("cells", 10, LIF(tau_syn=(1.0, 2.0)))
+    net.connect(cells, cells, fixed_indegree(3), weight=1.0, delay=1.0)
+    assert not is_wide(Simulation(net, threads=1))
+    net.connect(cells, cells, fixed_indegree(0), weight=-1.0, delay=1.0)
+    assert not is_wide(Simulation(net, threads=1))
+    net.add_poisson("silent", cells, 0.0, weight=-1.0)
+    assert not is_wide(Simulation(net, threads=1))
+
+
 def run_feedforward(wide, threads=1):
     net, delta, cuba = feedforward(wide)
     sim = Simulation(net, threads=threads)
     sim.record(spikes=[delta, cuba], state={delta: "v", cuba: ["v", "i_exc", "i_inh"]})
     sim.run(200.0)
-    assert (sim._built.state.ring.dtype == np.int64) == wide
+    assert is_wide(sim) == wide
     seen = {f"{p.name} {k}": part for p in (delta, cuba) for k, part in enumerate(sim.spikes(p))}
     seen |= {f"{p.name} {name}": sim.state(p, name).values for p, name in [(delta, "v"), (cuba, "v"), (cuba, "i_inh")]}
     return seen, sim.spike_checksum
