@@ -50,6 +50,9 @@ def build(network: Network, n_threads: int, progress: Callable[[int], None]) -> 
     key = np.array([network.seed & 0xFFFFFFFF, network.seed >> 32], np.int64)
     with ThreadPoolExecutor(n_threads) as pool:
         synapse_fields, n_synapses, wide = build_synapses(network, layout, key, pool, progress)
+    if wide:
+        memory = estimate_memory(network, layout, ring_bytes=8)
+        memory.check(available_memory())
     coefficient_fields, current_gain, initial_v = _neurons(layout, network.dt, key)
     model = Model(
         population_start=layout.population_start,

@@ -1,4 +1,7 @@
-"""Checks of what the user gives, made where it is given. Each names the object, the value and what is allowed."""
+"""Checks of what the user gives, made at the line where it is given.
+
+Each message names the object, the value and what is allowed.
+"""
 
 import warnings
 from collections.abc import Iterable
@@ -10,6 +13,7 @@ from numpy.typing import NDArray
 from evsim.distributions import Distribution
 
 MAX_STEPS = 2**53  # times beyond this many steps are no longer exact
+LARGEST = 1e30  # what float32 holds with room for sums; also the inverse of the smallest weight
 
 
 class DelayWarning(UserWarning):
@@ -25,9 +29,20 @@ def first_bad(values: NDArray[Any], good: NDArray[np.bool_], name: str) -> str:
     return f"{name}[{place}] is {values[index]!s}"
 
 
+def as_floats(owner: str, name: str, value: Any, allowed: str = "numbers") -> NDArray[np.float64]:
+    """A float64 copy of `value`; refuses None, text, complex numbers and ragged lists."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.array(None)
+    if array.dtype.kind in "biuf":
+        return array.astype(np.float64)
+    raise TypeError(f"{owner}: {name} is {value!r}; it must be {allowed}")
+
+
 def number(owner: str, name: str, value: Any, low: float = -np.inf, inclusive: bool = True, unit: str = "") -> float:
     """A finite scalar, at least (or above) `low`."""
-    array = np.asarray(value)
+    array = as_floats(owner, name, value, "a number")
     if array.ndim != 0:
         raise ValueError(f"{owner}: {name} has shape {array.shape}; it must be one number")
     return float(numbers(owner, name, value, (), low, inclusive, unit))
@@ -44,21 +59,25 @@ def numbers(
     infinite: bool = False,
 ) -> NDArray[np.float64]:
     """A scalar or an array of exactly `shape`, as float64, without nan, finite, at least (or above) `low`."""
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{owner}: {name} is {value!r}; it must be a number or an array of numbers") from None
+    array = as_floats(owner, name, value)
     if array.ndim and array.shape != shape:
         raise ValueError(f"{owner}: {name} has shape {array.shape}; it must be one number or have shape {shape}")
     good = ~np.isnan(array) if infinite else np.isfinite(array)
     if not good.all():
         allowed = "a number" if infinite else "finite"
         raise ValueError(f"{owner}: {first_bad(array, good, name)}; it must be {allowed}")
+    _refuse_large(owner, name, array)
     good = array >= low if inclusive else array > low
     if not good.all():
         relation = "at least" if inclusive else "above"
         raise ValueError(f"{owner}: {first_bad(array, good, name)}; it must be {relation} {low:g}{unit and ' ' + unit}")
     return array
+
+
+def _refuse_large(owner: str, name: str, array: NDArray[np.float64]) -> None:
+    good = (np.abs(array) <= LARGEST) | np.isinf(array)
+    if not good.all():
+        raise ValueError(f"{owner}: {first_bad(array, good, name)}; it must be at most {LARGEST:g} in size")
 
 
 def size(owner: str, name: str, value: Any, low: int = 0, high: int = 2**31 - 1) -> int:
@@ -83,8 +102,8 @@ def indices(owner: str, name: str, value: Any, limit: int) -> NDArray[np.int64]:
 
 
 def grid_steps(owner: str, name: str, times: Any, dt: float) -> NDArray[np.int64]:
-    """Times (ms) as whole steps; each must lie on the grid of dt, not be negative, and not run beyond 2^53 steps."""
-    array = np.asarray(times, dtype=np.float64)
+    """Times (ms) as whole steps: multiples of dt, not negative, at most 2^53 steps."""
+    array = as_floats(owner, name, times, "times in ms")
     good = np.isfinite(array)
     if not good.all():
         raise ValueError(f"{owner}: {first_bad(array, good, name)} ms; times must be finite")
@@ -103,15 +122,15 @@ def spike_steps(owner: str, ids: Any, times: Any, n: int, dt: float) -> tuple[ND
     ids = indices(owner, "ids", ids, n)
     steps = grid_steps(owner, "times", times, dt)
     if steps.shape != ids.shape:
-        raise ValueError(f"{owner}: {ids.size} ids and {steps.size} times; there must be as many of each")
+        raise ValueError(f"{owner}: ids has shape {ids.shape} and times {steps.shape}; there must be as many of each")
     order = np.argsort(ids, kind="stable")
     same = np.diff(ids[order]) == 0
     ahead = np.diff(steps[order])
     if (same & (ahead < 0)).any():
         at = int(order[1:][same & (ahead < 0)][0])
         raise ValueError(
-            f"{owner}: times[{at}] is {np.asarray(times)[at]} ms, before the spike that precedes it in the train of "
-            f"neuron {ids[at]}; times must ascend"
+            f"{owner}: times[{at}] is {np.asarray(times)[at]} ms, before the spike that precedes it in the "
+            f"train of neuron {ids[at]}; times must ascend"
         )
     if (same & (ahead == 0)).any():
         at = int(order[1:][same & (ahead == 0)][0])
@@ -124,8 +143,16 @@ def spike_steps(owner: str, ids: Any, times: Any, n: int, dt: float) -> tuple[ND
 
 
 def weight(owner: str, value: Any, shape: tuple[int, ...] | None) -> Any:
-    """A weight: a finite scalar, a finite array of `shape` (None: no array fits the rule), or a distribution."""
-    return _synaptic(owner, "weight", "weights must be finite", value, shape)
+    """A synaptic weight: a number, an array of `shape` (None: no array fits the rule), or a distribution."""
+    value = _synaptic(owner, "weight", "weights must be finite", value, shape)
+    array = np.abs(value.bounds()).max() if isinstance(value, Distribution) else value
+    _refuse_large(owner, "weight", array)
+    largest = np.abs(array).max(initial=0.0)
+    if 0.0 < largest < 1.0 / LARGEST:
+        raise ValueError(
+            f"{owner}: the largest weight is {largest:g}; it must be 0 or at least {1 / LARGEST:g} in size"
+        )
+    return value
 
 
 def delay(owner: str, value: Any, shape: tuple[int, ...] | None, dt: float) -> Any:
@@ -148,8 +175,8 @@ def delay(owner: str, value: Any, shape: tuple[int, ...] | None, dt: float) -> A
             asked = np.asarray(value)[off].flat[0]
             rounded = np.asarray(steps)[off].flat[0] * dt
             warnings.warn(
-                f"{owner}: delay {asked:g} ms is not a multiple of dt = {dt:g} ms and becomes {rounded:g} ms; "
-                "Simulation.synapses() shows the delays used",
+                f"{owner}: delay {asked:g} ms is not a multiple of dt = {dt:g} ms and becomes {rounded:g} "
+                "ms; Simulation.synapses() shows the delays used",
                 DelayWarning,
                 stacklevel=4,
             )
@@ -159,10 +186,7 @@ def delay(owner: str, value: Any, shape: tuple[int, ...] | None, dt: float) -> A
 def _synaptic(owner: str, name: str, rule: str, value: Any, shape: tuple[int, ...] | None) -> Any:
     if isinstance(value, Distribution):
         return value
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{owner}: {name} is {value!r}; it must be a number, an array or a distribution") from None
+    array = as_floats(owner, name, value, "a number, an array or a distribution")
     if array.ndim and array.shape != shape:
         allowed = f"have shape {shape}" if shape is not None else "be one number or a distribution for this rule"
         raise ValueError(f"{owner}: {name} has shape {array.shape}; it must {allowed}")

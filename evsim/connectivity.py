@@ -40,11 +40,11 @@ class Rule:
     allow_multapses: bool = True
     pre: NDArray[np.int64] | None = None
     post: NDArray[np.int64] | None = None
-    weight: NDArray[np.float64] | None = None
+    weight: Any = None  # of a sparse matrix: its data, one a synapse
     shape: tuple[int, int] | None = None
 
     def n_candidates(self, n_source: int, n_target: int) -> int:
-        """How many k there are to look at; all are synapses but for excluded pairs and failed Bernoulli trials."""
+        """How many k to look at; all are synapses but for excluded pairs and failed Bernoulli trials."""
         if self.code in (ALL_TO_ALL, PAIRWISE_BERNOULLI):
             return n_source * n_target
         if self.code == ONE_TO_ONE:
@@ -103,14 +103,15 @@ class Rule:
             partly = overlap and not (overlap == n_source == n_target)
             if partly and not self.allow_autapses and not self.allow_multapses:
                 raise ValueError(
-                    f"{owner}: fixed_total_number without autapses and multapses between slices that "
-                    f"overlap ({overlap} neurons on both sides) is not possible; use one slice twice, or explicit()"
+                    f"{owner}: fixed_total_number without autapses and multapses between overlapping slices "
+                    f"({overlap} neurons on both sides) is not possible; use the same slice on both sides, "
+                    "or explicit()"
                 )
         if self.code == EXPLICIT:
             if self.shape is not None and self.shape != (n_source, n_target):
                 raise ValueError(
-                    f"{owner}: the matrix has shape {self.shape}; it must have shape ({n_source}, {n_target}), "
-                    "sources by targets"
+                    f"{owner}: the matrix has shape {self.shape}; it must have shape "
+                    f"({n_source}, {n_target}), sources by targets"
                 )
             assert self.pre is not None
             assert self.post is not None
@@ -155,7 +156,7 @@ def pairwise_bernoulli(probability: float, allow_autapses: bool = True) -> Rule:
 
 
 def explicit(pre: Any, post: Any) -> Rule:
-    """Synapse k joins source pre[k] to target post[k] (indices within the source and target populations or slices).
+    """Synapse k joins source pre[k] to target post[k]: indices within the populations or slices.
 
     Weights and delays may be arrays with one entry a synapse.
     """
@@ -174,6 +175,6 @@ def from_sparse(matrix: Any) -> Rule:
         EXPLICIT,
         pre=np.asarray(entries.row, np.int64),
         post=np.asarray(entries.col, np.int64),
-        weight=np.asarray(entries.data, np.float64),
+        weight=entries.data,
         shape=(int(matrix.shape[0]), int(matrix.shape[1])),
     )

@@ -1,11 +1,13 @@
 """Distributions of weights, delays, initial values and parameters.
 
-A distribution is drawn from one 32-bit word by its quantile function, which the host tabulates once as cubic
-pieces (see `philox.quantile`): the same value on every backend, and bounds cost nothing. Bounds mean redrawing
-until the value lies inside, which is the truncated distribution, and that is what is tabulated.
+A distribution is drawn from one 32-bit word by its quantile function, which the host tabulates once as
+cubic pieces (see `philox.quantile`): the same value on every backend, and bounds cost nothing. Bounds mean
+redrawing until the value lies inside, which is the truncated distribution, and that is what is tabulated.
 """
 
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,20 +78,29 @@ def normal(mean: float, std: float, low: float = -np.inf, high: float = np.inf) 
     low, high : float
         Bounds; at least one thousandth of the distribution must lie between them.
     """
-    return _checked(Distribution("normal", float(mean), float(std), float(low), float(high)), "mean", "std")
+    parameters = _reals("normal", mean=mean, std=std, low=low, high=high)
+    return _checked(Distribution("normal", *parameters), "mean", "std")
 
 
 def lognormal(mean_log: float, std_log: float, low: float = 0.0, high: float = np.inf) -> Distribution:
     """exp(normal(mean_log, std_log)), redrawn until it lies in [low, high]."""
-    made = Distribution("lognormal", float(mean_log), float(std_log), float(low), float(high))
-    return _checked(made, "mean_log", "std_log")
+    parameters = _reals("lognormal", mean_log=mean_log, std_log=std_log, low=low, high=high)
+    return _checked(Distribution("lognormal", *parameters), "mean_log", "std_log")
 
 
 def uniform(low: float, high: float) -> Distribution:
     """Uniform distribution over [low, high)."""
+    low, high = _reals("uniform", low=low, high=high)
     if not (np.isfinite([low, high]).all() and low < high):
         raise ValueError(f"uniform(low={low}, high={high}): both must be finite, and low below high")
-    return Distribution("uniform", float(low), float(high), float(low), float(high))
+    return Distribution("uniform", low, high, low, high)
+
+
+def _reals(family: str, **parameters: Any) -> list[float]:
+    for name, value in parameters.items():
+        if not isinstance(value, Real):
+            raise TypeError(f"{family}: {name} is {value!r}; it must be a number")
+    return [float(value) for value in parameters.values()]
 
 
 def _checked(made: Distribution, location: str, spread: str) -> Distribution:

@@ -53,7 +53,7 @@ def _cache_folder() -> str:
     return str(folder)
 
 
-_CACHE_FOLDER = _cache_folder()
+CACHE_FOLDER = _cache_folder()
 _numba_config: Any = _config  # its settings are not declared
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "_nrt": False}
 
@@ -64,7 +64,7 @@ def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     A kernel allocates nothing. Arrays are then not reference-counted, whose atomic counters threads would fight over.
     """
     previous = _numba_config.CACHE_DIR
-    _numba_config.CACHE_DIR = _CACHE_FOLDER  # read when the dispatcher is made, and by users' own kernels later
+    _numba_config.CACHE_DIR = CACHE_FOLDER  # read when the dispatcher is made, and by users' own kernels later
     try:
         return numba.njit(**_OPTIONS)(function)
     finally:

@@ -68,14 +68,15 @@ def padded(n: int) -> int:
 def delay_range(projection: Projection, dt: float) -> tuple[int, int]:
     """The shortest and longest delay of a projection in steps."""
     delay = projection.delay
-    low, high = (
-        delay.bounds() if isinstance(delay, Distribution) else (delay.min(initial=np.inf), delay.max(initial=dt))
-    )
-    return max(1, round(min(low, high) / dt)), max(1, round(high / dt))
+    if isinstance(delay, Distribution):
+        low, high = delay.bounds()
+    else:
+        low, high = (delay.min(), delay.max()) if delay.size else (dt, dt)
+    return max(1, round(low / dt)), max(1, round(high / dt))
 
 
 def lay_out(network: Network, n_threads: int) -> Layout:
-    """Place the network for `n_threads` threads; refuses a network without neurons and a delay too long to store."""
+    """Place the network for `n_threads` threads; refuses no neurons, and a delay too long to store."""
     populations = list(network.populations.values())
     if not populations:
         raise ValueError("network: it has no population; add one with add_population")
@@ -88,8 +89,8 @@ def lay_out(network: Network, n_threads: int) -> Layout:
     for projection, (_, high) in zip(network.projections, ranges, strict=True):
         if high > longest:
             raise ValueError(
-                f"projection {projection.name!r}: delay is up to {high * network.dt:g} ms; with {inputs[-1]} inputs in "
-                f"the network it must be at most {longest * network.dt:g} ms ({longest} steps)"
+                f"projection {projection.name!r}: delay is up to {high * network.dt:g} ms; with {inputs[-1]} "
+                f"inputs in the network it must be at most {longest * network.dt:g} ms ({longest} steps)"
             )
     slice_start, slice_stop = _divide(populations, n_threads)
     return Layout(
@@ -108,7 +109,7 @@ def lay_out(network: Network, n_threads: int) -> Layout:
 
 
 def _divide(populations: list[Population], n_threads: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each population in whole groups over all threads; odd groups go to the threads with the fewest so far."""
+    """Each population in whole groups over all threads; odd groups go where there are fewest so far."""
     stops = np.zeros((len(populations), n_threads), np.int64)
     load = np.zeros(n_threads, np.int64)
     for p, population in enumerate(populations):

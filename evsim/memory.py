@@ -1,13 +1,17 @@
 """What a network takes, computed from its rules before anything is allocated."""
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from evsim.distributions import Distribution
 from evsim.layout import Layout, padded
-from evsim.network import Network, Projection, SpikeSource
+from evsim.network import Network, Population, SpikeSource
+from evsim.stimuli import poisson_thresholds
 
 
 @dataclass(frozen=True)
@@ -21,17 +25,17 @@ class Memory:
     @property
     def total(self) -> int:
         """Bytes held during a run."""
-        return sum(size for _, size in self.populations.values()) + sum(size for _, size in self.projections.values())
+        return sum(size for _, size in [*self.populations.values(), *self.projections.values()])
 
     @property
     def bytes_per_neuron(self) -> float:
         """Mean over all neurons, the ring of arriving input included."""
-        return _ratio(self.populations.values())
+        return _bytes_each(self.populations)
 
     @property
     def bytes_per_synapse(self) -> float:
         """Mean over all synapses, row starts included."""
-        return _ratio(self.projections.values()) if self.projections else 0.0
+        return _bytes_each(self.projections)
 
     def check(self, available: float) -> None:
         """Refuse a network that does not fit, naming what is too big."""
@@ -41,14 +45,16 @@ class Memory:
         parts |= {f"population {name!r}": size for name, (_, size) in self.populations.items()}
         largest = max(parts, key=lambda name: parts[name])
         raise MemoryError(
-            f"{largest} takes {format_bytes(parts[largest])} of the {format_bytes(self.total + self.building)} the "
-            f"network needs, but {format_bytes(available)} are available; make it smaller, or use a larger machine"
+            f"{largest} takes {format_bytes(parts[largest])} of the "
+            f"{format_bytes(self.total + self.building)} the network needs, but {format_bytes(available)} "
+            "are available; make it smaller, or use a larger machine"
         )
 
     def __str__(self) -> str:
         lines = [f"{'':<32}{'count':>14}{'bytes':>14}{'bytes each':>12}"]
         for name, (count, size) in [*self.populations.items(), *self.projections.items()]:
-            lines.append(f"{name[:31]:<32}{count:>14.0f}{format_bytes(size):>14}{size / max(count, 1):>12.1f}")
+            each = size / max(count, 1)
+            lines.append(f"{name[:31]:<32}{count:>14.0f}{format_bytes(size):>14}{each:>12.1f}")
         lines.append(f"{'total':<32}{'':>14}{format_bytes(self.total):>14}")
         lines.append(
             f"{self.bytes_per_neuron:.1f} bytes a neuron, {self.bytes_per_synapse:.1f} bytes a synapse; "
@@ -57,29 +63,38 @@ class Memory:
         return "\n".join(lines)
 
 
-def _ratio(parts: Iterable[tuple[float, int]]) -> float:
-    counts, sizes = zip(*parts, strict=True)
-    return float(sum(sizes) / max(sum(counts), 1))
+def _bytes_each(parts: Mapping[str, tuple[float, int]]) -> float:
+    return sum(size for _, size in parts.values()) / max(sum(count for count, _ in parts.values()), 1)
 
 
-def estimate_memory(network: Network, layout: Layout) -> Memory:
-    """The bytes of every population and projection, from the rules alone."""
+def estimate_memory(network: Network, layout: Layout, ring_bytes: int = 4) -> Memory:
+    """The bytes of every population and projection, from the rules alone.
+
+    `ring_bytes` is 8 where sums of weights turn out to need 64 bits.
+    """
     populations = {}
+    varied = {p.name: _varied_coefficients(p, network.dt) for p in layout.populations}
     for p, population in enumerate(layout.populations):
         places = padded(population.size)
-        size = places * (4 + 4 + 1 + 2 * 4 * layout.window)  # v, refractory, recorded, two sets of window spikes
+        # v, refractory, recorded, two sets of a window's spikes
+        size = places * (4 + 4 + 1 + 2 * 4 * layout.window)
         if isinstance(population.model, SpikeSource):
             size += population.model.steps.size * 12
         else:
             k = int(layout.n_receptors[p])
-            ring = layout.ring_slots * 4 * 2**layout.target_bits
+            ring = layout.ring_slots * ring_bytes * 2**layout.target_bits
             size += k * places * 4 + ring * k * places // layout.n_inputs
-            size += 4 * population.size * sum(1 for v in population.model.parameters().values() if _is_many(v))
+            size += 4 * population.size * len(varied[population.name] - {"current_gain"})
         populations[population.name] = (population.size, size)
     for poisson in network.poissons:
-        _add(populations, poisson.target.population.name, 4 * poisson.rates.size)
+        width = poisson_thresholds(poisson.rates.max(initial=0.0) * network.dt * 1e-3)[1].size
+        tables = 4 * width * np.unique(poisson.rates).size
+        _add(populations, poisson.target.population.name, 4 * poisson.rates.size + tables)
     for current in network.currents:
-        _add(populations, current.target.population.name, 4 * current.amplitudes.size)
+        name = current.target.population.name
+        n_intervals, columns = current.amplitudes.shape
+        columns = len(current.target) if "current_gain" in varied[name] else columns
+        _add(populations, name, 4 * n_intervals * columns)
     projections: dict[str, tuple[float, int]] = {}
     for projection in network.projections:
         count = projection.expected_synapses()
@@ -91,17 +106,32 @@ def estimate_memory(network: Network, layout: Layout) -> Memory:
 
 
 def _building(network: Network, layout: Layout) -> int:
-    rows = max((len(p.source) for p in network.projections), default=0) * layout.n_threads
-    listed = max((_listed(p) for p in network.projections), default=0)
-    return 8 * rows * (layout.n_threads + 1) + 16 * layout.n_inputs + listed
+    rows = [len(p.source) * layout.n_threads for p in network.projections]
+    counts = (sum(rows) + 2 * max(rows, default=0)) * layout.n_threads
+    delays = [p.delay for p in network.projections if not isinstance(p.delay, Distribution)]
+    listed = max((delay.size for delay in delays), default=0)
+    return 8 * (counts + sum(rows)) + 16 * (layout.n_inputs + listed)
 
 
-def _listed(projection: Projection) -> int:
-    return 0 if isinstance(projection.delay, Distribution) or projection.delay.ndim == 0 else 8 * projection.delay.size
+def _varied_coefficients(population: Population, dt: float) -> set[str]:
+    """Names of the coefficients that differ between neurons."""
+    model = population.model
+    if isinstance(model, SpikeSource):
+        return set()
+    values = {name: np.ones(2) if _is_many(value) else 1.0 for name, value in model.parameters().items()}
+    made: dict[str, Any] = {}
+    coefficients = model.coefficients(values, dt)
+    for field in fields(coefficients):
+        value = getattr(coefficients, field.name)
+        if isinstance(value, list):
+            made |= {f"{field.name}[{k}]": each for k, each in enumerate(value)}
+        else:
+            made[field.name] = value
+    return {name for name, value in made.items() if np.ndim(value) > 0}
 
 
-def _is_many(value: object) -> bool:
-    return isinstance(value, Distribution) or getattr(value, "ndim", 0) > 0
+def _is_many(value: Any) -> bool:
+    return isinstance(value, Distribution) or np.ndim(value) > 0
 
 
 def _add(populations: dict[str, tuple[int, int]], name: str, size: int) -> None:
@@ -120,15 +150,24 @@ def format_bytes(size: float) -> str:
 
 def available_memory() -> float:
     """Bytes that can still be allocated, as far as the system says."""
-    limits = [float("inf")]
-    for name, unit in (("/proc/meminfo", 1024.0), ("/sys/fs/cgroup/memory.max", 1.0)):
-        try:
-            text = Path(name).read_text()
-        except OSError:
-            continue
-        found = [line.split()[1] for line in text.splitlines() if line.startswith("MemAvailable:")]
-        if found or text.strip().isdigit():
-            limits.append(float((found or [text])[0]) * unit)
-    if len(limits) == 1 and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+    limits = [_within_container()]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    limits += [float(line.split()[1]) * 1024.0 for line in lines if line.startswith("MemAvailable:")]
+    if not lines and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         limits.append(float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
     return min(limits)
+
+
+def _within_container(folder: Path = Path("/sys/fs/cgroup")) -> float:
+    """What a control group (v2) leaves; file pages not in use can be dropped and do not count."""
+    try:
+        limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except OSError:
+        limit = "max"
+    if limit == "max":
+        return float("inf")
+    return float(limit) - float(used) + float(stat.get("inactive_file", 0))

@@ -1,4 +1,4 @@
-"""What the user writes: populations, projections and stimuli. A description only; `build` makes arrays of it."""
+"""What the user writes: populations, projections, stimuli. Description only; `build` makes arrays of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +14,9 @@ from evsim.distributions import Distribution
 from evsim.neurons import IAF, LIF
 
 __all__ = ["Current", "Network", "Poisson", "Population", "Projection", "Slice", "SpikeSource"]
+
+
+MAX_REFRACTORY = 2**24  # steps; as float32, in which kernels read it, still exact
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,8 @@ class Slice:
                 raise IndexError(f"{owner}: index {key} is outside [0, {len(self)})")
             first = self.start + int(key) % len(self)
             return Slice(self.population, first, first + 1)
+        if not isinstance(key, slice):
+            raise TypeError(f"{owner}: index is {key!r}; it must be a whole number or a slice")
         start, stop, step = key.indices(len(self))
         if step != 1:
             raise ValueError(f"{owner}: slice step is {step}; it must be 1")
@@ -139,8 +144,8 @@ class Network:
     dt : float
         Step of the time grid, ms.
     seed : int
-        Seed of everything random: connections, weights, delays, initial values, Poisson trains. The same network
-        and seed give the same spikes on any backend and with any number of threads. In [0, 2^64).
+        Seed of everything random: connections, weights, delays, initial values, Poisson trains. The same
+        network and seed give the same spikes on any backend and with any number of threads. In [0, 2^64).
     """
 
     def __init__(self, dt: float = 0.1, seed: int = 0) -> None:
@@ -161,6 +166,7 @@ class Network:
         n : int
             Number of neurons, at least 1.
         model : LIF or IAF
+            With one value of a parameter for all, or one for each of the n neurons.
         v : number, array (n,) or distribution, optional
             mV; by default v_leak (LIF) or 0 (IAF).
         """
@@ -178,6 +184,10 @@ class Network:
 
         Parameters
         ----------
+        name : str
+            Unique in the network; the name in recordings.
+        n : int
+            Number of sources, at least 1.
         ids : array of int
             In [0, n).
         times : array of float
@@ -201,17 +211,22 @@ class Network:
 
         Parameters
         ----------
+        name : str
+            What messages call it.
         target : population, slice, or a list of them
-        rate : Hz. One number; an array (n_targets,); or, with `times`, an array (n_times,) or (n_times, n_targets).
+            Who is driven.
+        rate : number or array
+            Hz. One number; an array (n_targets,); with `times`, an array (n_times,) or (n_times, n_targets).
         weight : float
             As a synaptic weight of the receptor.
         times : array, optional
-            ms, ascending multiples of dt: rate[k] holds from times[k] until times[k + 1]; before times[0] it is 0.
+            ms, ascending multiples of dt: rate[k] holds from times[k] until times[k + 1]; it is 0 before.
         receptor : str, optional
             As in `connect`.
         """
-        owner = f"poisson {name!r}"
-        weight = checks.number(owner, "weight", weight)
+        owner = f"poisson {_checked_name('poisson', name)!r}"
+        weight = float(checks.weight(owner, checks.number(owner, "weight", weight), ()))
+        made: list[Poisson] = []
         for part in self._slices(owner, "target", target):
             steps, rates = self._piecewise(owner, "rate", rate, times, len(part), low=0.0, unit="Hz")
             if rates.max(initial=0.0) * self.dt * 1e-3 > 1e6:
@@ -220,29 +235,37 @@ class Network:
                     "it must be at most 1e6 spikes a step"
                 )
             k = self._receptor(owner, part.population, receptor, weight < 0.0)
-            self.poissons.append(Poisson(name, len(self.poissons), part, steps, rates, weight, k))
+            made.append(Poisson(name, len(self.poissons) + len(made), part, steps, rates, weight, k))
+        self.poissons.extend(made)
 
     def add_current(self, name: str, target: Target | Sequence[Target], amplitude: Any, times: Any = None) -> None:
         """Inject a current; with r_mem = 1 its unit is that of v.
 
         Parameters
         ----------
+        name : str
+            What messages call it.
         target : population, slice, or a list of them
-        amplitude : One number; an array (n_targets,); with `times`, an array (n_times,) or (n_times, n_targets),
-            held from times[k] until times[k + 1] and 0 before times[0]; or, without `times`, an array
+            Who receives it.
+        amplitude : number or array
+            One number; an array (n_targets,); with `times`, an array (n_times,) or (n_times, n_targets), held
+            from times[k] until times[k + 1] and 0 before times[0]; or, without `times`, an array
             (n_steps, n_targets) with one row a step, and 0 afterwards.
         times : array, optional
             ms, ascending multiples of dt.
         """
-        owner = f"current {name!r}"
+        owner = f"current {_checked_name('current', name)!r}"
+        made: list[Current] = []
         for part in self._slices(owner, "target", target):
-            if times is None and np.ndim(amplitude) == 2:
-                rows = checks.numbers(owner, "amplitude", amplitude, (len(amplitude), len(part)))
+            values = checks.as_floats(owner, "amplitude", amplitude)
+            if times is None and values.ndim == 2:
+                rows = checks.numbers(owner, "amplitude", values, (len(values), len(part)))
                 rows = np.concatenate([rows, np.zeros((1, len(part)))])
                 steps = np.arange(len(rows), dtype=np.int64)
             else:
-                steps, rows = self._piecewise(owner, "amplitude", amplitude, times, len(part))
-            self.currents.append(Current(name, part, steps, rows))
+                steps, rows = self._piecewise(owner, "amplitude", values, times, len(part))
+            made.append(Current(name, part, steps, rows))
+        self.currents.extend(made)
 
     def connect(
         self,
@@ -258,15 +281,17 @@ class Network:
 
         Parameters
         ----------
+        source, target : population, slice, or a list of them
+            From whom to whom.
         rule : a rule of `evsim.connectivity` (fixed_indegree(100), ...), or a scipy.sparse matrix
             (n_source, n_target), whose data are the weights if none are given.
         weight : number, array (in the shape the rule says) or distribution
-            mV for delta synapses; unit of current for exponential ones. Stored as fixed-point numbers: a weight is
-            rounded by less than 1e-5 of the projection's mean |weight|.
+            mV for delta synapses; unit of current for exponential ones. Stored as fixed-point numbers: a
+            weight is rounded by less than 1e-5 of the projection's mean |weight|.
         delay : number, array or distribution
             ms, at least dt; rounded to the grid (with a warning unless drawn).
         receptor : str, optional
-            By default the only receptor; of two (exc, inh), the first for weights >= 0, the second for weights < 0.
+            By default the only receptor; of two (exc, inh), the first for weights >= 0, the second for < 0.
         name : str, optional
             By default 'source->target'.
         """
@@ -325,7 +350,8 @@ class Network:
         receptor: str | None,
         name: str | None,
     ) -> Projection:
-        owner = f"projection {name or f'{source}->{target}'!r}"
+        name = f"{source}->{target}" if name is None else _checked_name("projection", name)
+        owner = f"projection {name!r}"
         overlap = source.overlap(target)
         rule.check(owner, len(source), len(target), overlap)
         shape = rule.value_shape(len(source), len(target))
@@ -336,16 +362,16 @@ class Network:
                 raise TypeError(f"{owner}: no {what} is given")
         weight = checks.weight(owner, weight, shape)
         low, high = (
-            weight.bounds() if isinstance(weight, Distribution) else (weight.min(initial=0), weight.max(initial=0))
+            weight.bounds() if isinstance(weight, Distribution) else (weight.min(initial=0.0), weight.max(initial=0.0))
         )
         receptors = self._receptors(owner, target.population)
         if receptor is None and len(receptors) == 2 and low < 0.0 < high:
             raise ValueError(
-                f"{owner}: weights run from {low:g} to {high:g}, so the receptor cannot be told from their sign; "
-                f"give receptor=, one of {', '.join(receptors)}, or weights of one sign"
+                f"{owner}: weights run from {low:g} to {high:g}, so the receptor cannot be told from their "
+                f"sign; give receptor=, one of {', '.join(receptors)}, or weights of one sign"
             )
         return Projection(
-            name=name or f"{source}->{target}",
+            name=name,
             index=index,
             source=source,
             target=target,
@@ -381,20 +407,22 @@ class Network:
         unit: str = "",
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """First steps of intervals, and values (n_intervals, 1 or n)."""
+        value = checks.as_floats(owner, name, value)
         if times is None:
             values = checks.numbers(owner, name, value, (n,), low, unit=unit)
             return np.zeros(1, np.int64), values.reshape(1, -1)
         steps = checks.grid_steps(owner, "times", times, self.dt)
         if steps.ndim != 1 or steps.size == 0 or (np.diff(steps) <= 0).any():
             raise ValueError(f"{owner}: times is {times!r}; it must be a list of ascending times in ms")
-        shape = (steps.size, n) if np.ndim(value) == 2 else (steps.size,)
+        shape = (steps.size, n) if value.ndim == 2 else (steps.size,)
         values = checks.numbers(owner, name, value, shape, low, unit=unit)
-        return steps, np.broadcast_to(
-            values.reshape(len(np.atleast_1d(values)), -1), (steps.size, shape[-1] if len(shape) == 2 else 1)
-        )
+        columns = values if values.ndim == 2 else values.reshape(-1, 1)
+        return steps, np.broadcast_to(columns, (steps.size, columns.shape[1]))
 
     def _slices(self, owner: str, name: str, given: Target | Sequence[Target]) -> list[Slice]:
         slices = []
+        if isinstance(given, list | tuple) and not given:
+            raise ValueError(f"{owner}: {name} is an empty list; give a population or a slice of one")
         for part in given if isinstance(given, list | tuple) else [given]:
             whole = part.all() if isinstance(part, Population) else part
             if not isinstance(whole, Slice):
@@ -407,9 +435,9 @@ class Network:
         return slices
 
     def _new_name(self, name: str) -> str:
-        owner = f"population {name!r}"
-        if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
-            raise ValueError(f"{owner}: a name must be a non-empty string without '/' and no '.' at its start")
+        owner = f"population {_checked_name('population', name)!r}"
+        if "/" in name or name.startswith("."):
+            raise ValueError(f"{owner}: a name must not contain '/' nor start with '.'")
         if name in self.populations:
             raise ValueError(f"{owner}: the network already has a population of this name; names must be unique")
         return owner
@@ -417,6 +445,12 @@ class Network:
     def _add(self, population: Population) -> Population:
         self.populations[population.name] = population
         return population
+
+
+def _checked_name(what: str, name: Any) -> str:
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{what} {name!r}: a name must be a non-empty string")
+    return name
 
 
 def _short(value: Any) -> float | str:
@@ -432,6 +466,8 @@ def _short(value: Any) -> float | str:
 
 
 def _check_model(owner: str, model: LIF | IAF, n: int, dt: float) -> None:
+    if not model.receptors():
+        raise ValueError(f"{owner}: tau_syn is {model.tau_syn!r}; it must name at least one receptor")
     parameters = model.parameters()
     bounds: dict[str, tuple[Any, Any]] = {}
     for name, value in parameters.items():
@@ -449,6 +485,12 @@ def _check_model(owner: str, model: LIF | IAF, n: int, dt: float) -> None:
                 owner, name, value, (n,), low, inclusive, unit, infinite=name in model.may_be_infinite
             )
             bounds[name] = (array, array)
+    longest = np.max(bounds["t_ref"][1])
+    if longest / dt > MAX_REFRACTORY:
+        raise ValueError(
+            f"{owner}: t_ref is up to {longest:g} ms; it must be at most {MAX_REFRACTORY * dt:g} ms "
+            f"({MAX_REFRACTORY} steps)"
+        )
     if model.v_reset is not None:
         highest, threshold = np.broadcast_arrays(bounds["v_reset"][1], bounds["v_threshold"][0])
         good = highest < threshold

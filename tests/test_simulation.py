@@ -712,9 +712,13 @@ def test_synapses_are_those_asked_for():
     a, b = net.add_population("a", 150, LIF()), net.add_population("b", 300, LIF())
     pre, post = rng.integers(0, 100, 2000), rng.integers(0, 200, 2000)
     steps, weight = rng.integers(1, 40, 2000), rng.integers(-8, 9, 2000) / 8.0
+    listed = net.connect(a, a, all_to_all(), weight=np.arange(150.0 * 150.0).reshape(150, 150), delay=0.3)
+    one = net.connect(a, b, fixed_indegree(7), weight=2.0, delay=1.0)
     projection = net.connect(a[50:], b[30:230], explicit(pre, post), weight=weight, delay=steps * 0.1)
     for threads in (1, 3):
         sim = Simulation(net, threads=threads)
+        np.testing.assert_array_equal(sim.synapses(listed).weight, np.arange(150.0 * 150.0))
+        assert (sim.weights(one).sum(axis=0) == 14.0).all()
         synapses = sim.synapses(projection)
         order = np.lexsort((weight, post, steps, pre))
         np.testing.assert_array_equal(synapses.pre, pre[order])
@@ -724,7 +728,7 @@ def test_synapses_are_those_asked_for():
         dense = np.zeros((100, 200))
         np.add.at(dense, (pre, post), weight)
         np.testing.assert_array_equal(sim.weights(projection).toarray(), dense)
-        assert sim.n_synapses == 2000
+        assert sim.n_synapses == 2000 + 150 * 150 + 300 * 7
 
 
 @pytest.mark.parametrize("number", [90, 100])

@@ -1,0 +1,97 @@
+"""The command line: `evsim info | run | plot | repair`."""
+
+import argparse
+import os
+import runpy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from evsim.experiment import run_experiment
+from evsim.io.recording import open_recording
+from evsim.io.repair import repair_recording
+from evsim.jit import CACHE_FOLDER
+from evsim.plotting import plot_raster
+from evsim.versions import versions
+
+EXPERIMENTS = ("brunel", "microcircuit")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, or 2 for what the user can mend."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(given)
+    if rest and options.command != "run":
+        parser.error(f"unknown arguments: {' '.join(rest)}")
+    try:
+        options.do(options, rest)
+    except (OSError, ValueError, TypeError, KeyError, ImportError, MemoryError) as error:
+        if options.command == "run" and Path(options.what).is_file():
+            raise  # the user's own script: its traceback helps
+        text = error.args[0] if isinstance(error, KeyError) else error
+        print(f"evsim {options.command}: {text}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"evsim {options.command}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="evsim", description="An event-driven simulator of spiking networks.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    info = commands.add_parser("info", help="versions, cores, GPUs, the backend chosen")
+    info.set_defaults(do=_info)
+    run = commands.add_parser("run", help="run brunel, microcircuit or a script", add_help=False)
+    run.add_argument("what", metavar="brunel|microcircuit|FILE.py", help="followed by options of its own")
+    run.set_defaults(do=_run)
+    plot = commands.add_parser("plot", help="raster and population rates of a recording")
+    plot.add_argument("file", type=Path, metavar="FILE.h5")
+    plot.add_argument("-o", "--out", type=Path, required=True, help="picture: .png, .pdf, .svg")
+    plot.add_argument("--start", type=float, help="ms")
+    plot.add_argument("--stop", type=float, help="ms")
+    plot.set_defaults(do=_plot)
+    repair = commands.add_parser("repair", help="make the recording of a killed run readable by any program")
+    repair.add_argument("file", type=Path, metavar="FILE.h5")
+    repair.set_defaults(do=_repair)
+    return parser
+
+
+def _info(_options: argparse.Namespace, _rest: list[str]) -> None:
+    for name, version in versions().items():
+        print(f"{name:<12}{version}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    print(f"{'cores':<12}{cores}")
+    print(f"{'GPUs':<12}not used: this version has no GPU backend")
+    print(f"{'backend':<12}cpu")
+    print(f"{'kernels':<12}{CACHE_FOLDER}")
+
+
+def _run(options: argparse.Namespace, rest: list[str]) -> None:
+    if options.what in EXPERIMENTS:
+        run_experiment(options.what, rest)
+        return
+    if not Path(options.what).is_file():
+        raise FileNotFoundError(f"no file {options.what!r}, and not one of {', '.join(EXPERIMENTS)}")
+    before = sys.argv
+    sys.argv = [options.what, *rest]
+    try:
+        runpy.run_path(options.what, run_name="__main__")
+    finally:
+        sys.argv = before
+
+
+def _plot(options: argparse.Namespace, _rest: list[str]) -> None:
+    with open_recording(options.file) as recording:
+        figure, _ = plot_raster(recording, start=options.start, stop=options.stop)
+    figure.savefig(options.out)
+    print(f"drawn to {options.out}")
+
+
+def _repair(options: argparse.Namespace, _rest: list[str]) -> None:
+    print(repair_recording(options.file))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
