@@ -6,10 +6,13 @@ that a helper in another file has changed). The folder lies in `EVSIM_CACHE_DIR`
 """
 
 import hashlib
+import math
 import os
+import struct
 import sys
 import tempfile
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from numba.core import config as _config
 from numba.extending import intrinsic, overload, register_jitable
 
 __all__ = [
+    "CACHE_FOLDER",
     "atomic_add",
     "atomic_load",
     "compile_kernel",
@@ -55,6 +59,7 @@ def _cache_folder() -> str:
 
 CACHE_FOLDER = _cache_folder()
 _numba_config: Any = _config  # its settings are not declared
+_FLOAT32_OVERFLOW = (2.0 - 2.0**-24) * 2.0**127  # rounds to infinity, as does what is larger
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "_nrt": False}
 
 
@@ -72,8 +77,46 @@ def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def fma(a: Any, b: Any, c: Any) -> Any:
-    """a * b + c, rounded once: the same number on every backend."""
-    return type(a)(np.float64(a) * np.float64(b) + np.float64(c))
+    """a * b + c, rounded once: the same number on every backend.
+
+    As plain Python, which only the CUDA simulator runs, it is exact too, for float32 and float64.
+    """
+    if isinstance(a, np.float32):
+        return np.float32(_fma_float32(float(a), float(b), float(c)))
+    return np.float64(_fma_float64(float(a), float(b), float(c)))
+
+
+def _fma_float32(a: float, b: float, c: float) -> float:
+    """A float64 that rounds to the float32 nearest to a * b + c, of which the product is exact in float64.
+
+    The sum is rounded to odd (Boldo and Melquiond 2008, "Emulation of a FMA and correctly rounded sums"): rounding it
+    to nearest would let the second rounding, to float32, start from a false tie.
+    """
+    product = a * b
+    total = product + c
+    if not math.isfinite(total):
+        return total
+    part = total - product
+    error = (product - (total - part)) + (c - part)
+    (bits,) = struct.unpack("<q", struct.pack("<d", total))
+    if error != 0.0 and bits & 1 == 0:
+        bits += 1 if (error > 0.0) == (total > 0.0) else -1  # away from zero, towards it
+    (odd,) = struct.unpack("<d", struct.pack("<q", bits))
+    return math.copysign(math.inf, odd) if abs(odd) >= _FLOAT32_OVERFLOW else odd
+
+
+def _fma_float64(a: float, b: float, c: float) -> float:
+    if not (math.isfinite(a) and math.isfinite(b)):
+        return a * b + c
+    if not math.isfinite(c):
+        return c
+    exact = Fraction(a) * Fraction(b) + Fraction(c)
+    if exact == 0:
+        return a * b + c  # for its sign: nothing is rounded
+    try:
+        return float(exact)
+    except OverflowError:
+        return math.inf if exact > 0 else -math.inf
 
 
 @intrinsic
