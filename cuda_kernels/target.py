@@ -150,6 +150,8 @@ class Device(NamedTuple):
     runtime_version: str  # the CUDA of the installed packages
 
     def __str__(self) -> str:
+        if SIMULATED:
+            return self.name
         return (
             f"{self.name}, compute capability {self.compute_capability[0]}.{self.compute_capability[1]}, "
             f"{self.n_multiprocessors} multiprocessors, {self.memory_free / 2**30:.1f} of "
