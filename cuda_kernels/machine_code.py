@@ -1,4 +1,4 @@
-"""What the GPU compiler makes of a kernel, found without a GPU: registers, spills, and multiply-adds nobody asked for.
+"""What the GPU compiler makes of a kernel, found without a GPU: registers, spills, and arithmetic unlike the CPU's.
 
 A kernel is compiled as its launch would compile it (NVVM to PTX, ptxas by nvJitLink, cooperative kernels linked with
 libcudadevrt) for every compute capability asked for. Needs the packages of evsim[cuda], no driver.
@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from evsim.cuda_kernels import target
+import numba
 
-if target.SIMULATED:
+from evsim.cuda_kernels.target import SIMULATED, cuda
+
+if SIMULATED:
     raise ImportError("machine code is made by the GPU compiler: unset NUMBA_ENABLE_CUDASIM")
 
 COMPUTE_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
@@ -54,7 +56,9 @@ def compile_machine_code(
     RuntimeError
         Where the linker refuses, with what it says.
     """
-    return [_compile_one(kernel, arguments, capability) for capability in compute_capabilities]
+    with _without_device(min(compute_capabilities)):
+        library = _front_end(kernel, arguments, min(compute_capabilities))  # the same for all that evsim serves
+        return [_finish(kernel.py_func.__name__, library, capability) for capability in compute_capabilities]
 
 
 def format_table(codes: Sequence[MachineCode]) -> str:
@@ -69,45 +73,49 @@ def format_table(codes: Sequence[MachineCode]) -> str:
     return "\n".join(lines)
 
 
-def find_contractions(kernel: Any, arguments: Sequence[Any]) -> list[str]:
-    """Where the compiler makes, or may make, one fused multiply-add of a product and a sum that nobody asked to fuse.
+def find_float_differences(kernel: Any, arguments: Sequence[Any]) -> list[str]:
+    """Where the GPU may not give the CPU's number: "file.py:12: reason", in order; none is what a kernel should have.
 
-    Each would round once where the CPU rounds twice; write `evsim.jit.fma` there. Two compilers do it: NVVM, found by
-    comparing with what it makes when told not to, and ptxas, which may fuse any product with a sum it goes into.
+    - A product and a sum are fused, unasked, to one multiply-add, which rounds once: write `evsim.jit.fma`, or split
+      them by an integer. Two compilers do it: NVVM, found by comparing with what it makes when told not to, and
+      ptxas, which may fuse any product with a sum it goes into, also over a branch.
+    - max or min of floats: the GPU puts +0 above -0 and drops nan, Python and the CPU keep the first argument unless
+      the second is greater: write `b if a < b else a`.
+    - An approximate instruction.
     """
-    from numba.cuda.cudadrv import nvrtc, nvvm
-
-    capability = (9, 0)
-    with _without_device(capability):
-        library = _front_end(kernel, arguments, capability, lineinfo=True)
-        options = {"opt": 3, "arch": nvrtc.get_arch_option(*capability)}
-        fused = nvvm.compile_ir(library.llvm_strs, **options).decode()
-        unfused = nvvm.compile_ir(library.llvm_strs, fma=False, **options).decode()
-    found = _locate(fused, _fma_lines(fused)) - _locate(unfused, _fma_lines(unfused))
-    found += _locate(fused, _fusable_lines(fused))
+    compile_ir = cuda.cudadrv.nvvm.compile_ir
+    with _without_device((9, 0)):
+        modules = _front_end(kernel, arguments, (9, 0), lineinfo=True).llvm_strs
+        found: Counter[str] = Counter()
+        for arch in ("compute_90", "compute_100"):  # NVVM has one compiler up to the first, another from the second on
+            ptx = compile_ir(modules, opt=3, arch=arch).decode()
+            asked = compile_ir(modules, opt=3, arch=arch, fma=False).decode()
+            fused = _locate(ptx, _matching(ptx, r"fma\.rn\.")) - _locate(asked, _matching(asked, r"fma\.rn\."))
+            fused += _locate(ptx, _fusable_lines(ptx))
+            greatest = _locate(ptx, _matching(ptx, r"(max|min)\.[\w.]*f(32|64)\b"))
+            rough = _locate(ptx, _matching(ptx, r"\w+\.([\w.]*\.)?(approx|full|ftz)\b"))
+            for places, reason in ((fused, "fused"), (greatest, "max or min of floats"), (rough, "approximate")):
+                found |= Counter({f"{place}: {reason}": n for place, n in places.items()})
     return sorted(found)
 
 
-def _compile_one(kernel: Any, arguments: Sequence[Any], capability: tuple[int, int]) -> MachineCode:
-    with _without_device(capability):
-        library = _front_end(kernel, arguments, capability)
-        # like a launch, which asks for the features of just this chip where there are such
-        (ptx,) = library.get_asm_strs(cc=(*capability, "a" if capability >= (9, 0) else ""))
+def _finish(name: str, library: Any, capability: tuple[int, int]) -> MachineCode:
+    # like a launch, which asks for the features of just this chip where there are such
+    (ptx,) = library.get_asm_strs(cc=(*capability, "a" if capability >= (9, 0) else ""))
     entry = re.search(r"\.entry\s+(\w+)\s*\(([^)]*)\)", ptx)
     arch = re.search(r"\.target\s+(\w+)", ptx)
     assert entry is not None
     assert arch is not None
-    cubin, log = _link(ptx, arch[1], library.use_cooperative, kernel.py_func.__name__)
-    compiled = log[log.index(f"'{entry[1]}'") :]
-    linked = log[log.rindex(f"'{entry[1]}'") :] if library.use_cooperative else compiled
+    cubin, log = _link(ptx, arch[1], library.use_cooperative, name)
+    compiled, linked = log[log.index(f"'{entry[1]}'") :], log[log.rindex(f"'{entry[1]}'") :]
     return MachineCode(
-        kernel=kernel.py_func.__name__,
+        kernel=name,
         compute_capability=capability,
-        registers=_number(linked, r"[Uu]sed (\d+) registers"),
+        registers=_number(linked, r"used (\d+) registers"),
         spill_stores=_number(compiled, r"(\d+) bytes spill stores"),
         spill_loads=_number(compiled, r"(\d+) bytes spill loads"),
-        stack=_number(linked, r"(\d+) stack") if library.use_cooperative else _number(linked, r"(\d+) bytes stack"),
-        shared=_number(compiled.split("Compile time")[0], r"(\d+) bytes smem"),
+        stack=_number(linked, r"(\d+) stack"),
+        shared=sum(int(size) for size in re.findall(r"^\.(?:visible )?\.?shared .*\[(\d+)\];", ptx, re.MULTILINE)),
         parameters=sum(int(bits) // 8 for bits in re.findall(r"\.param \.[a-z](\d+)", entry[2])),
         cubin=cubin,
         ptx=ptx,
@@ -116,31 +124,28 @@ def _compile_one(kernel: Any, arguments: Sequence[Any], capability: tuple[int, i
 
 def _number(log: str, pattern: str) -> int:
     match = re.search(pattern, log)
-    return int(match[1]) if match else 0
+    if match is None:
+        raise RuntimeError(f"the linker's log has no {pattern!r}:\n{log[:2000]}")
+    return int(match[1])
 
 
 @contextlib.contextmanager
 def _without_device(capability: tuple[int, int]) -> Iterator[None]:
     """Let numba-cuda, which asks the device what to compile for, find one of this compute capability."""
-    from numba.cuda import compiler, dispatcher
-
     device = mock.Mock(compute_capability=capability)
     with (
-        mock.patch.object(dispatcher, "get_current_device", lambda: device),
-        mock.patch.object(compiler, "get_current_device", lambda: device),
+        mock.patch.object(cuda.dispatcher, "get_current_device", return_value=device),
+        mock.patch.object(cuda.compiler, "get_current_device", return_value=device),
     ):
         yield
 
 
 def _front_end(kernel: Any, arguments: Sequence[Any], capability: tuple[int, int], lineinfo: bool = False) -> Any:
     """numba's part: the kernel as LLVM modules, in a code library."""
-    from numba.cuda import compiler, types
-    from numba.cuda.typing.typeof import typeof
-
-    signature = tuple(argument if isinstance(argument, types.Type) else typeof(argument) for argument in arguments)
-    library, _ = compiler._compile_pyfunc_with_fixup(
+    signature = [value if isinstance(value, numba.types.Type) else numba.typeof(value) for value in arguments]
+    library, _ = cuda.compiler._compile_pyfunc_with_fixup(
         kernel.py_func,
-        types.void(*signature),
+        numba.types.void(*signature),
         device=False,
         abi="numba",
         cc=capability,
@@ -178,21 +183,24 @@ def _link(ptx: str, arch: str, cooperative: bool, name: str) -> tuple[bytes, str
     return bytes(cubin), log.decode(errors="replace")
 
 
-def _fma_lines(ptx: str) -> list[int]:
-    return [number for number, line in enumerate(ptx.splitlines()) if re.match(r"\s*(@\S+\s+)?fma\.rn\.", line)]
+def _matching(ptx: str, pattern: str) -> list[int]:
+    """The lines whose instruction matches."""
+    instruction = re.compile(r"\s*(@\S+\s+)?" + pattern)
+    return [number for number, line in enumerate(ptx.splitlines()) if instruction.match(line)]
 
 
 def _fusable_lines(ptx: str) -> list[int]:
     """Sums with a product among their terms, both without a rounding of their own (`mul.f32`, not `mul.rn.f32`)."""
     instruction = re.compile(r"\s*(?:@\S+\s+)?([a-z]+)((?:\.\w+)*)\s+(%\w+),\s*(.*);")
+    floats = (".f32", ".f64", ".f32x2")
     parsed = [(number, match) for number, line in enumerate(ptx.splitlines()) if (match := instruction.match(line))]
     products: set[str] = set()
     while True:  # a product stays one through copies, choices and changes of sign
         before = len(products)
         for _, match in parsed:
             name, kind, result, terms = match.groups()
-            if (name == "mul" and kind in (".f32", ".f64")) or (
-                name in ("mov", "selp", "neg") and kind[-4:] in (".f32", ".f64") and products & _registers(terms)
+            if (name == "mul" and kind in floats) or (
+                name in ("mov", "selp", "neg", "abs") and products & _registers(terms)
             ):
                 products.add(result)
         if len(products) == before:
@@ -200,7 +208,7 @@ def _fusable_lines(ptx: str) -> list[int]:
     return [
         number
         for number, match in parsed
-        if match[1] in ("add", "sub") and match[2] in (".f32", ".f64") and products & _registers(match[4])
+        if match[1] in ("add", "sub") and match[2] in floats and products & _registers(match[4])
     ]
 
 
@@ -211,7 +219,9 @@ def _registers(terms: str) -> set[str]:
 def _locate(ptx: str, numbers: Sequence[int]) -> Counter[str]:
     """The source lines ("file.py:12") that these lines of the PTX were compiled from."""
     lines = ptx.splitlines()
-    files = {match[1]: Path(match[2]).name for line in lines if (match := re.match(r'\s*\.file\s+(\d+)\s+"(.*?)"', line))}
+    files = {
+        match[1]: Path(match[2]).name for line in lines if (match := re.match(r'\s*\.file\s+(\d+)\s+"(.*?)"', line))
+    }
     places: Counter[str] = Counter()
     wanted = set(numbers)
     place = "?"

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from numba.core import config as _numba_config
+from numba.core import config as _config
 
 from evsim.jit import CACHE_FOLDER, fma, leading_zeros
 
@@ -35,18 +35,22 @@ __all__ = [
 _INSTALL = "pip install 'evsim[cuda]'"
 _INSTALL_12 = "pip install 'evsim[cuda12]'"
 
+_numba_config: Any = _config  # its settings are not declared
 SIMULATED = bool(_numba_config.ENABLE_CUDASIM)
+if SIMULATED:
+    sys.setswitchinterval(1e-5)  # the simulator's threads wait for each other by polling
 
 try:
-    from numba import cuda
+    from numba import cuda as _cuda
 except ImportError as error:
     raise ImportError(f"the CUDA backend needs the package numba-cuda ({error}): {_INSTALL}") from error
+cuda: Any = _cuda  # numba-cuda's, in the place of numba's own, is not what type checkers see
 if not SIMULATED and getattr(cuda, "implementation", None) != "NVIDIA":
     raise ImportError(f"the CUDA backend needs the package numba-cuda, which is not installed: {_INSTALL}")
 
 
 def _register_overloads() -> None:
-    from numba.cuda.extending import overload
+    overload = cuda.extending.overload
 
     @overload(fma, target="cuda")
     def _overload_fma(a, b, c):  # type: ignore[no-untyped-def]
@@ -80,8 +84,7 @@ def _cache_in_own_folder():  # type: ignore[no-untyped-def]
     if SIMULATED:
         yield
         return
-    from numba.cuda.core import config
-
+    config = cuda.core.config
     previous = config.CACHE_DIR
     config.CACHE_DIR = _CACHE_FOLDER
     try:
@@ -105,14 +108,16 @@ def compile_cuda_kernel(launch_bounds: int | tuple[int, int]) -> Callable[[Calla
 
     def decorate(function: Callable[..., None]) -> Any:
         with _cache_in_own_folder():
-            return cuda.jit(launch_bounds=launch_bounds, **_OPTIONS)(function)
+            if SIMULATED:
+                return cuda.jit(function)
+            return cuda.jit(function, launch_bounds=launch_bounds, **_OPTIONS)  # as a decorator it would forget `lto`
 
     return decorate
 
 
 def compile_device_function(function: Callable[..., Any]) -> Any:
     """Compile `function` to be called by kernels: for whatever uses `cuda` outside the module of its kernel."""
-    return cuda.jit(device=True, **{k: v for k, v in _OPTIONS.items() if k not in ("cache", "lto")})(function)
+    return cuda.jit(function, device=True)
 
 
 @compile_device_function
@@ -181,9 +186,7 @@ def _query_runtime() -> int:
 
 def _query_lowest_compute_capability() -> tuple[int, int]:
     """The oldest that the installed packages compile for; 6.0 is the first with cooperative grids."""
-    from numba.cuda.cudadrv import nvrtc
-
-    return max((6, 0), nvrtc.get_lowest_supported_cc()[:2])
+    return max((6, 0), cuda.cudadrv.nvrtc.get_lowest_supported_cc()[:2])
 
 
 def _query_device() -> tuple[str, tuple[int, int], int, int, int]:
@@ -192,6 +195,9 @@ def _query_device() -> tuple[str, tuple[int, int], int, int, int]:
     free, total = cuda.current_context().get_memory_info()
     name = device.name.decode() if isinstance(device.name, bytes) else str(device.name)
     return name, tuple(device.compute_capability[:2]), int(device.MULTIPROCESSOR_COUNT), int(total), int(free)
+
+
+_LOWEST_DRIVER = 12010  # the first that launches kernels with more than 4096 bytes of arguments
 
 
 def _spell(version: int) -> str:
@@ -209,17 +215,17 @@ def check_device() -> Device:
         raise RuntimeError("the CUDA backend needs an NVIDIA GPU, which macOS does not support: use backend='cpu'")
     status, driver_version = _query_driver()
     runtime_version = _query_runtime()
-    newest = "580" if runtime_version >= 13000 else "525"
+    needed = "580" if runtime_version >= 13000 else "530"
     if not status:
         raise RuntimeError(
-            f"no NVIDIA driver was found: install driver {newest} or newer (https://www.nvidia.com/drivers), "
+            f"no NVIDIA driver was found: install driver {needed} or newer (https://www.nvidia.com/drivers), "
             "or use backend='cpu'"
         )
-    if driver_version // 1000 < runtime_version // 1000:
-        older = f", or use packages of CUDA 12: {_INSTALL_12} in a fresh environment" if driver_version >= 12000 else ""
+    if driver_version < max(_LOWEST_DRIVER, runtime_version // 1000 * 1000):
+        older = f", or use packages of CUDA 12: {_INSTALL_12} in a fresh environment" if driver_version >= _LOWEST_DRIVER else ""
         raise RuntimeError(
             f"the NVIDIA driver is too old: it serves CUDA {_spell(driver_version)}, the installed packages are of "
-            f"CUDA {_spell(runtime_version)}; install driver {newest} or newer{older}"
+            f"CUDA {_spell(runtime_version)}; install driver {needed} or newer{older}"
         )
     if status == "CUDA_ERROR_NO_DEVICE":
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -29,6 +29,7 @@ from evsim.model import (
     WINDOW,
 )
 from evsim.philox import PURPOSE_POISSON, philox
+from evsim.tally import spike_hash
 
 f32 = np.float32
 i32 = np.int32
@@ -191,15 +192,6 @@ def _emit(
                 count += 1
                 checksum += spike_hash(step, neuron - start, p)
     return count, checksum
-
-
-@register_jitable
-def spike_hash(step, neuron, population):
-    """A 64-bit hash of one spike; summed over all spikes it is the run's checksum, whatever their order."""
-    h = step * u64(0x9E3779B97F4A7C15) + neuron * u64(0xC2B2AE3D27D4EB4F) + population * u64(0x165667B19E3779F9)
-    h = (h ^ (h >> u64(30))) * u64(0xBF58476D1CE4E5B9)
-    h = (h ^ (h >> u64(27))) * u64(0x94D049BB133111EB)
-    return h ^ (h >> u64(31))
 
 
 @compile_kernel

@@ -86,7 +86,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--time", type=float, default=1000.0, help="model time, ms")
     parser.add_argument("--warmup", type=float, default=warmup, help="model time before it, not measured, ms")
     parser.add_argument("--threads", type=int, help="CPU threads; by default all cores")
-    parser.add_argument("--backend", choices=("auto", "cpu"), default="auto", help="where to run")
+    parser.add_argument("--backend", choices=("auto", "cpu", "cuda"), default="auto", help="where to run")
     parser.add_argument("--seed", type=int, default=1, help="of everything random")
     parser.add_argument("--out", help="HDF5 file for all spikes and some membrane potentials")
     parser.add_argument("--traces", type=int, default=5, help="neurons of each population whose v goes to --out")

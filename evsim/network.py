@@ -491,11 +491,13 @@ def _check_model(owner: str, model: LIF | IAF, n: int, dt: float) -> None:
             f"{owner}: t_ref is up to {longest:g} ms; it must be at most {MAX_REFRACTORY * dt:g} ms "
             f"({MAX_REFRACTORY} steps)"
         )
-    if model.v_reset is not None:
-        highest, threshold = np.broadcast_arrays(bounds["v_reset"][1], bounds["v_threshold"][0])
+    for name in ("v_reset", "v_min"):
+        if name not in bounds:  # the soft reset
+            continue
+        highest, threshold = np.broadcast_arrays(bounds[name][1], bounds["v_threshold"][0])
         good = highest < threshold
         if not good.all():
-            at = checks.first_bad(highest, good, "v_reset")
+            at = checks.first_bad(highest, good, name)
             raise ValueError(
-                f"{owner}: {at}, v_threshold {threshold[~good].flat[0]:g}; v_reset must be below v_threshold"
+                f"{owner}: {at}, v_threshold {threshold[~good].flat[0]:g}; {name} must be below v_threshold"
             )

@@ -165,8 +165,8 @@ class LIF(NeuronModel):
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The exact propagators for a step of dt (ms)."""
         tau_mem, r_mem = values["tau_mem"], values["r_mem"]
-        leak = np.exp(-dt / tau_mem)
-        charge = -np.expm1(-dt / tau_mem)
+        leak = np.asarray(np.exp(-dt / tau_mem), np.float32).astype(np.float64)  # as the kernels hold it,
+        charge = 1.0 - leak  # so that the resting v is where it belongs
 
         def share(tau_syn: Any) -> Any:  # r/tau_mem * integral of exp(-(dt-s)/tau_mem) exp(-s/tau_syn) ds
             x = np.asarray(dt / tau_mem - dt / tau_syn)

@@ -5,7 +5,6 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -16,19 +15,17 @@ from scipy import sparse
 from tqdm import tqdm
 
 from evsim import checks
-from evsim.build import build
-from evsim.cpu_kernels import advance
+from evsim.build import Built, build
+from evsim.cpu_engine import CpuEngine
 from evsim.io.recording import RecordingWriter, ReportSpec, open_recording, step_times
 from evsim.io.recording import State as RecordedState
 from evsim.memory import Memory
-from evsim.model import BLOCK, State
 from evsim.network import Network, Population, Projection, SpikeSource, Target
 from evsim.recorder import MemorySink, Recorder, as_slices, make_probes, variable_code
 from evsim.versions import versions
 
 __all__ = ["Simulation", "Synapses"]
 
-ROWS = 512  # synapse rows a thread looks up before it delivers them
 CHUNK_SECONDS = 0.3  # wall time between two drains
 
 
@@ -47,8 +44,8 @@ class Simulation:
     Parameters
     ----------
     network : Network
-    backend : {"auto", "cpu"}
-        Where to run.
+    backend : {"auto", "cpu", "cuda"}
+        Where to run. The CUDA engine is proved on the simulator only so far, so "auto" takes the CPU.
     threads : int, optional
         CPU threads; by default all cores, fewer for small networks. It changes the speed, never a spike.
 
@@ -58,10 +55,12 @@ class Simulation:
     """
 
     def __init__(self, network: Network, backend: str = "auto", threads: int | None = None) -> None:
-        if backend not in ("auto", "cpu"):
-            raise ValueError(f"backend is {backend!r}; it must be 'auto' or 'cpu'")
+        if backend not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"backend is {backend!r}; it must be 'auto', 'cpu' or 'cuda'")
         self.network = network
-        self.backend = "cpu"
+        self.backend = "cuda" if backend == "cuda" else "cpu"
+        if self.backend == "cuda":
+            threads = 1  # rows are not divided on a GPU
         threads = _default_threads(network) if threads is None else threads
         self.threads = checks.size("simulation", "threads", threads, 1, 1024)
         started = time.perf_counter()
@@ -74,9 +73,7 @@ class Simulation:
         self._recorder = Recorder(self._built, [], [])
         self._sink: MemorySink | RecordingWriter = MemorySink()
         self._recording = False
-        self._scratch = [_scratch(self._built.state, self._built.layout.window) for _ in range(self.threads)]
-        for t in range(self.threads):  # compiles the kernels, or loads them from the cache
-            advance(self._built.model, self._built.state, *self._scratch[t], t, 0, 0)
+        self._engine = _make_engine(self.backend, self._built)
 
     @property
     def time(self) -> float:
@@ -184,6 +181,7 @@ class Simulation:
             )
             self._sink.close({}, complete=False)
         self._recorder = Recorder(self._built, parts, probes)
+        self._engine.record(self._recorder.model, self._recorder.state)
         self._recording = True
 
     def run(self, duration: float) -> None:
@@ -201,13 +199,14 @@ class Simulation:
         try:
             with (
                 interrupted,
-                ThreadPoolExecutor(max(self.threads - 1, 1)) as pool,
                 tqdm(total=duration, desc="run", unit=" ms", unit_scale=True, disable=None) as bar,
             ):
                 while self._step < stop and not interrupted.seen:
                     chunk = min(chunk, self._recorder.max_steps, stop - self._step)
                     chunk_started = time.perf_counter()
-                    done = self._advance(pool, chunk)
+                    done, used = self._engine.advance(self._step, chunk)
+                    self._recorder.drain(self._sink, self._step, done, used)
+                    self._step += done
                     seconds = time.perf_counter() - chunk_started
                     bar.update(done * self.network.dt)
                     chunk = max(1, round(chunk * min(max(CHUNK_SECONDS / max(seconds, 1e-9), 0.25), 4.0)))
@@ -227,21 +226,6 @@ class Simulation:
             "synaptic_events": self.n_events,
             "spike_checksum": self.spike_checksum,
         }
-
-    def _advance(self, pool: ThreadPoolExecutor, n_steps: int) -> int:
-        """One chunk on all threads, drained; returns the steps done."""
-        model, state = self._recorder.model, self._recorder.state
-        first = self._step
-        others = [
-            pool.submit(advance, model, state, *self._scratch[t], t, first, n_steps) for t in range(1, self.threads)
-        ]
-        results = [advance(model, state, *self._scratch[0], 0, first, n_steps)]
-        wait(others)
-        results += [other.result() for other in others]
-        done = results[0][0]
-        self._step += done
-        self._recorder.drain(self._sink, first, done, [used for _, used in results])
-        return int(done)
 
     def spikes(self, population: Population) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Recorded spikes of a population: (ids, times in ms), by time and then id."""
@@ -280,6 +264,7 @@ class Simulation:
             raise ValueError("values: v_pre_reset is only known within a step; record it with record(state=...)")
         make_probes({part: variable}, 1, self.network.populations)  # refuses an unknown variable
         layout, state = self._built.layout, self._built.state
+        self._engine.pull()
         p = layout.index(part.population)
         code = variable_code(part.population, variable)
         if code < 0:
@@ -322,24 +307,18 @@ class Simulation:
         return sparse.csr_array((synapses.weight, (synapses.pre, synapses.post)), shape=shape)
 
 
+def _make_engine(backend: str, built: Built) -> Any:
+    if backend == "cpu":
+        return CpuEngine(built)
+    from evsim.cuda_kernels.engine import CudaEngine
+
+    return CudaEngine(built)
+
+
 def _default_threads(network: Network) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     neurons = sum(p.size for p in network.populations.values())
     return max(1, min(cores, neurons // 512))
-
-
-def _scratch(state: State, window: int) -> tuple[Any, ...]:
-    """A thread's working arrays: of one block's update, its spikes per step of a window, rows about to be delivered."""
-    fired = np.zeros(BLOCK, np.int32)
-    block = (
-        np.zeros(BLOCK, state.ring.dtype),
-        np.zeros(BLOCK, np.float32),
-        np.zeros(BLOCK, np.uint32),
-        fired,
-        fired.view(np.uint64),
-    )
-    rows = tuple(np.zeros(ROWS, kind) for kind in (np.uint64, np.uint64, np.uint64, np.int64))
-    return block, np.zeros(window, np.int64), rows
 
 
 class _Interrupt:

@@ -190,7 +190,7 @@ def test_currents_go_on_while_refractory():
 
 
 def test_a_refractory_time_longer_than_the_run_allows_one_spike():
-    net, cells = one_population(LIF(i_bias=2.0, t_ref=np.array([100.0, 1e9])), 2)
+    net, cells = one_population(LIF(i_bias=2.0, t_ref=np.array([100.0, 1e6])), 2)
     assert simulate(net, 90.0, spikes=cells).spikes(cells)[0].tolist() == [0, 1]
 
 
@@ -404,12 +404,16 @@ def test_an_unknown_parameter_names_the_nearest(make, message):
         (LIF(tau_syn=(1.0, 2.0, 3.0)), "tau_syn has 3 entries"),
         (LIF(tau_syn={}), "tau_syn"),
         (LIF(t_ref=-1.0), "t_ref is -1.0; it must be at least 0 ms"),
+        (LIF(t_ref=1e9), r"t_ref is up to 1e\+09 ms; it must be at most"),
         (LIF(v_leak=np.nan), "v_leak is nan; it must be finite"),
         (LIF(i_bias=np.array([1.0, np.inf])), r"i_bias\[1\] is inf"),
+        (LIF(v_threshold=1e39), r"v_threshold is 1e\+39; it must be at most"),
         (IAF(r_mem=0.0), "r_mem is 0.0; it must be above 0"),
         (LIF(v_reset=1.0), "v_reset is 1.0, v_threshold 1; v_reset must be below v_threshold"),
         (LIF(v_reset=np.array([0.0, 3.0]), v_threshold=2.0), r"v_reset\[1\] is 3.0, v_threshold 2"),
         (LIF(v_reset=0.0, v_threshold=uniform(-1.0, 1.0)), "v_reset must be below v_threshold"),
+        (IAF(v_min=1.0, v_reset=None), "v_min is 1.0, v_threshold 1; v_min must be below v_threshold"),
+        (LIF(v_min=np.array([0.0, np.inf])), r"v_min\[1\] is inf, v_threshold 1"),
     ],
 )
 def test_impossible_parameters_are_refused_by_name(model, message):

@@ -316,7 +316,7 @@ def test_spikes_after_the_end_wait_for_the_next_run():
         ([0], [0.05], r"times\[0\] is 0.05 ms; times must be multiples of dt = 0.1 ms"),
         ([0], [-0.1], r"times\[0\] is -0.1 ms; times must be in"),
         ([0], [np.nan], r"times\[0\] is nan ms"),
-        ([0, 1], [0.0], "2 ids and 1 times"),
+        ([0, 1], [0.0], "there must be as many of each"),
         ([1, 1], [2.0, 1.0], r"times\[1\] is 1.0 ms, before the spike that precedes it in the train of neuron 1"),
         ([1, 0, 1], [2.0, 2.0, 2.0], r"times\[2\] is 2.0 ms a second time for neuron 1"),
     ],

@@ -1,0 +1,56 @@
+"""The CPU engine's host side: a thread of the machine for each thread of the kernels."""
+
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+
+from evsim.build import Built
+from evsim.cpu_kernels import advance
+from evsim.model import BLOCK, Model, State
+
+ROWS = 512  # synapse rows a thread looks up before it delivers them
+
+
+class CpuEngine:
+    """Advances a network compiled for as many threads; the calling thread is one of them."""
+
+    def __init__(self, built: Built) -> None:
+        self._threads = built.layout.n_threads
+        self._pool = ThreadPoolExecutor(max(self._threads - 1, 1), thread_name_prefix="evsim")
+        self._scratch = [_scratch(built.state, built.layout.window) for _ in range(self._threads)]
+        self.record(built.model, built.state)
+        for t in range(self._threads):  # compiles the kernels, or loads them from the cache
+            advance(built.model, built.state, *self._scratch[t], t, 0, 0)
+
+    def record(self, model: Model, state: State) -> None:
+        """Use these from now on: the same arrays, with buffers for what is recorded."""
+        self._model, self._state = model, state
+
+    def advance(self, first_step: int, n_steps: int) -> tuple[int, list[int]]:
+        """Advance by up to n_steps; returns the steps done and the spikes recorded by each thread."""
+        arguments = [
+            (self._model, self._state, *self._scratch[t], t, first_step, n_steps) for t in range(self._threads)
+        ]
+        others = [self._pool.submit(advance, *of_thread) for of_thread in arguments[1:]]
+        results = [advance(*arguments[0])]
+        wait(others)
+        results += [other.result() for other in others]
+        return int(results[0][0]), [int(used) for _, used in results]
+
+    def pull(self) -> None:
+        """Bring State up to date: it always is."""
+
+
+def _scratch(state: State, window: int) -> tuple[Any, ...]:
+    """A thread's working arrays: of one block's update, its spikes per step of a window, rows about to be delivered."""
+    fired = np.zeros(BLOCK, np.int32)
+    block = (
+        np.zeros(BLOCK, state.ring.dtype),
+        np.zeros(BLOCK, np.float32),
+        np.zeros(BLOCK, np.uint32),
+        fired,
+        fired.view(np.uint64),
+    )
+    rows = tuple(np.zeros(ROWS, kind) for kind in (np.uint64, np.uint64, np.uint64, np.int64))
+    return block, np.zeros(window, np.int64), rows
