@@ -222,7 +222,11 @@ def check_device() -> Device:
             "or use backend='cpu'"
         )
     if driver_version < max(_LOWEST_DRIVER, runtime_version // 1000 * 1000):
-        older = f", or use packages of CUDA 12: {_INSTALL_12} in a fresh environment" if driver_version >= _LOWEST_DRIVER else ""
+        older = (
+            f", or use packages of CUDA 12: {_INSTALL_12} in a fresh environment"
+            if driver_version >= _LOWEST_DRIVER
+            else ""
+        )
         raise RuntimeError(
             f"the NVIDIA driver is too old: it serves CUDA {_spell(driver_version)}, the installed packages are of "
             f"CUDA {_spell(runtime_version)}; install driver {needed} or newer{older}"

@@ -33,7 +33,8 @@ def decay_current(i, x, decay, gain):
 @register_jitable
 def integrate(v, drive, leak, v_min, refractory):
     """The membrane potential before a spike: held while refractory, never below v_min."""
-    v_next = max(fma(leak, v, drive), v_min)
+    v_next = fma(leak, v, drive)
+    v_next = v_min if v_next < v_min else v_next  # not max(), which a GPU rounds otherwise: +0 above -0, and no nan
     return v if refractory > i32(0) else v_next
 
 
