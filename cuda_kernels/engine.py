@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from evsim.build import Built
 from evsim.cuda_kernels.advance import CHUNK, THREADS, Tasks, advance
 from evsim.cuda_kernels.target import SIMULATED, check_device, configure_launch, cuda, largest_grid
-from evsim.model import GROUP, Model, State
+from evsim.model import Model, State
 from evsim.tally import tally_spikes
 
 LIST_SPIKES = 2**16 if SIMULATED else 2**22  # a launch can leave, at least
@@ -87,7 +87,6 @@ class CudaEngine:
 def _share_out(built: Built) -> Tasks:
     """The tasks that deliver one spike of each population."""
     model, layout = built.model, built.layout
-    sizes = np.diff(layout.population_start) // GROUP
     shares: list[list[tuple[int, int]]] = []
     for p in range(len(layout.populations)):
         share = []
@@ -101,8 +100,7 @@ def _share_out(built: Built) -> Tasks:
     table = np.full((len(shares), width, 2), -1, np.int32)
     for row, share in zip(table, shares, strict=True):
         row[: len(share)] = np.array(share, np.int32).reshape(-1, 2)
-    group_population = np.repeat(np.arange(len(sizes)), sizes)
-    return Tasks(group_population, np.ascontiguousarray(table[:, :, 0]), np.ascontiguousarray(table[:, :, 1]))
+    return Tasks(layout.group_population(), np.ascontiguousarray(table[:, :, 0]), np.ascontiguousarray(table[:, :, 1]))
 
 
 def _out_degree(model: Model) -> NDArray[np.int64]:

@@ -53,6 +53,10 @@ class Layout:
         """The population's number."""
         return self.populations.index(population)
 
+    def group_population(self) -> NDArray[np.int64]:
+        """The population of each group of 128 neurons."""
+        return np.repeat(np.arange(len(self.populations)), np.diff(self.population_start) // GROUP)
+
     def group_thread(self, population: Population) -> NDArray[np.int64]:
         """Which thread owns each group of 128 neurons of a population."""
         p = self.index(population)

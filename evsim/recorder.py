@@ -22,7 +22,7 @@ class Sink(Protocol):
 
     def resume(self) -> None: ...
 
-    def write_spikes(self, population: str, steps: NDArray[np.int64], ids: NDArray[np.uint32]) -> None: ...
+    def write_spikes(self, population: str, steps: NDArray[np.int64], ids: NDArray[np.int64]) -> None: ...
 
     def write_frames(self, report: str, frames: NDArray[np.float32]) -> None: ...
 
@@ -55,13 +55,13 @@ class MemorySink:
     """Keeps everything in lists."""
 
     def __init__(self) -> None:
-        self.spikes: dict[str, list[tuple[NDArray[np.int64], NDArray[np.uint32]]]] = {}
+        self.spikes: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {}
         self.frames: dict[str, list[NDArray[np.float32]]] = {}
 
     def resume(self) -> None:
         """Nothing to open."""
 
-    def write_spikes(self, population: str, steps: NDArray[np.int64], ids: NDArray[np.uint32]) -> None:
+    def write_spikes(self, population: str, steps: NDArray[np.int64], ids: NDArray[np.int64]) -> None:
         self.spikes.setdefault(population, []).append((steps, ids))
 
     def write_frames(self, report: str, frames: NDArray[np.float32]) -> None:
@@ -129,7 +129,7 @@ class Recorder:
         self.layout = layout
         self.probes = list(probes)
         self.populations = sorted({layout.index(part.population) for part in spikes})
-        self._step, self._neuron = np.empty(0, np.int64), np.empty(0, np.uint32)
+        self._group_population = layout.group_population()
         recorded = np.zeros(layout.n_neurons, np.uint8)
         for part in spikes:
             first = layout.population_start[layout.index(part.population)]
@@ -161,17 +161,18 @@ class Recorder:
     def drain(self, sink: Sink, first_step: int, n_steps: int, used: Sequence[int]) -> None:
         """Hand a chunk's spikes, sorted by step and then neuron, and its frames to the sink."""
         if self.populations:
-            counts, at = np.array(used, np.int64), np.zeros(n_steps, np.int64)
-            if self._step.size < counts.sum():
-                self._step, self._neuron = np.empty(2 * counts.sum(), np.int64), np.empty(2 * counts.sum(), np.uint32)
-            step, neuron = self._step[: counts.sum()], self._neuron[: counts.sum()]
-            sort_spikes(self.state.record_step, self.state.record_neuron, counts, first_step, at, step, neuron)
+            counts, per_population = np.array(used, np.int64), np.zeros(len(self.layout.populations) + 1, np.int64)
+            count_spikes(self.state.record_neuron, counts, self._group_population, per_population[1:])
+            start = np.cumsum(per_population)
+            step, neuron = np.empty(start[-1], np.int64), np.empty(start[-1], np.int64)
+            merge_spikes(
+                self.state.record_step, self.state.record_neuron, counts, np.zeros_like(counts),
+                self._group_population, self.layout.population_start, start[:-1].copy(), first_step, n_steps,
+                step, neuron,
+            )  # fmt: skip
             for p in self.populations:
-                first, stop = self.layout.population_start[p : p + 2]
-                n = count_between(neuron, first, stop)
-                own_step, own_neuron = np.empty(n, np.int64), np.empty(n, np.uint32)
-                take_between(step, neuron, first, stop, own_step, own_neuron)
-                sink.write_spikes(self.layout.populations[p].name, own_step, own_neuron)
+                own = slice(start[p], start[p + 1])
+                sink.write_spikes(self.layout.populations[p].name, step[own], neuron[own])
         for probe, start in zip(self.probes, self.frame_start, strict=False):
             n_frames = (first_step + n_steps - 1) // probe.every - (first_step - 1) // probe.every
             size = n_frames * probe.neurons.size
@@ -183,43 +184,30 @@ class Recorder:
 
 
 @compile_kernel
-def sort_spikes(record_step, record_neuron, used, first_step, at, step, neuron):  # type: ignore[no-untyped-def]
-    """Merge the threads' spikes by step: a counting sort, `at` (n_steps,) zeros.
+def count_spikes(record_neuron, used, group_population, count):  # type: ignore[no-untyped-def]
+    """Add the threads' spikes to count (n_pop,)."""
+    for t in range(used.size):
+        for j in range(used[t]):
+            count[group_population[record_neuron[t, j] >> 7]] += 1
 
-    Within a step each thread's neurons ascend, and so do the threads' shares of one population, so that the
-    spikes of a population come out sorted by step and then neuron.
+
+@compile_kernel
+def merge_spikes(  # type: ignore[no-untyped-def]
+    record_step, record_neuron, used, position, group_population, population_start, cursor, first_step, n_steps,
+    step, neuron,
+):  # fmt: skip
+    """Merge the threads' spikes into step and neuron (numbered within its population), population p from cursor[p].
+
+    Each thread's spikes are in order of step, then neuron, and within a population the threads' shares ascend; so the
+    spikes of a population come out by step, then neuron. `position` (n_threads,) is zeros.
     """
-    for t in range(used.size):
-        for j in range(used[t]):
-            at[record_step[t, j] - first_step] += 1
-    total = np.int64(0)
-    for w in range(at.size):
-        n = at[w]
-        at[w] = total
-        total += n
-    for t in range(used.size):
-        for j in range(used[t]):
-            w = record_step[t, j] - first_step
-            step[at[w]] = record_step[t, j]
-            neuron[at[w]] = record_neuron[t, j]
-            at[w] += 1
-
-
-@compile_kernel
-def count_between(neuron, first, stop):  # type: ignore[no-untyped-def]
-    """How many of the spikes are of neurons [first, stop)."""
-    n = 0
-    for j in range(neuron.size):
-        n += first <= neuron[j] < stop
-    return n
-
-
-@compile_kernel
-def take_between(step, neuron, first, stop, own_step, own_neuron):  # type: ignore[no-untyped-def]
-    """Copy the spikes of neurons [first, stop), numbered from 0."""
-    n = 0
-    for j in range(neuron.size):
-        if first <= neuron[j] < stop:
-            own_step[n] = step[j]
-            own_neuron[n] = neuron[j] - first
-            n += 1
+    for s in range(first_step, first_step + n_steps):
+        for t in range(used.size):
+            j = position[t]
+            while j < used[t] and record_step[t, j] == s:
+                p = group_population[record_neuron[t, j] >> 7]
+                step[cursor[p]] = s
+                neuron[cursor[p]] = record_neuron[t, j] - population_start[p]
+                cursor[p] += 1
+                j += 1
+            position[t] = j

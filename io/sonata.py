@@ -94,7 +94,8 @@ def step_times(steps: np.ndarray | int, dt: float) -> np.ndarray:
     """
     ratio = Fraction(dt).limit_denominator(1_000_000)
     if abs(ratio.numerator / ratio.denominator - dt) <= 1e-15 * dt:
-        return np.asarray(steps, np.int64) * ratio.numerator / ratio.denominator
+        steps = np.asarray(steps, np.int64)
+        return (steps if ratio.numerator == 1 else steps * ratio.numerator) / ratio.denominator
     return np.asarray(steps, np.int64) * dt
 
 

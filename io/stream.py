@@ -193,7 +193,7 @@ class Stream:
         for steps, indices in pairs:
             end = at + len(steps)
             times[at:end] = sonata.step_times(steps, self._dt)
-            ids[at:end] = indices.astype(np.uint64)
+            ids[at:end] = indices.view(np.uint64) if indices.dtype == np.int64 else indices
             at = end
 
     def _append_frames(self, column: str, pieces: list[np.ndarray]) -> None:
