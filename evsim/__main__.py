@@ -19,15 +19,11 @@ EXPERIMENTS = ("brunel", "microcircuit")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, or 2 for what the user can mend."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _parser()
-    options, rest = parser.parse_known_args(given)
-    if rest and options.command != "run":
-        parser.error(f"unknown arguments: {' '.join(rest)}")
+    options = _parser().parse_args(arguments)
     try:
-        options.do(options, rest)
-    except (OSError, ValueError, TypeError, KeyError, ImportError, MemoryError) as error:
-        if options.command == "run" and Path(options.what).is_file():
+        options.do(options)
+    except (OSError, ValueError, KeyError, ImportError, MemoryError, RuntimeError) as error:
+        if options.command == "run" and options.what not in EXPERIMENTS and Path(options.what).is_file():
             raise  # the user's own script: its traceback helps
         text = error.args[0] if isinstance(error, KeyError) else error
         print(f"evsim {options.command}: {text}", file=sys.stderr)
@@ -43,8 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     info = commands.add_parser("info", help="versions, cores, GPUs, the backend chosen")
     info.set_defaults(do=_info)
-    run = commands.add_parser("run", help="run brunel, microcircuit or a script", add_help=False)
-    run.add_argument("what", metavar="brunel|microcircuit|FILE.py", help="followed by options of its own")
+    run = commands.add_parser("run", help="run brunel, microcircuit or a script")
+    run.add_argument("what", metavar="brunel|microcircuit|FILE.py")
+    run.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its own options; --help lists them")
     run.set_defaults(do=_run)
     plot = commands.add_parser("plot", help="raster and population rates of a recording")
     plot.add_argument("file", type=Path, metavar="FILE.h5")
@@ -58,38 +55,44 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _info(_options: argparse.Namespace, _rest: list[str]) -> None:
+def _info(_options: argparse.Namespace) -> None:
     for name, version in versions().items():
         print(f"{name:<12}{version}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(f"{'cores':<12}{cores}")
-    print(f"{'GPUs':<12}not used: this version has no GPU backend")
-    print(f"{'backend':<12}cpu")
+    print(f"{'GPU':<12}{_gpu()}")
+    print(f"{'backend':<12}cpu (what 'auto' takes; 'cuda' where it is asked for)")
     print(f"{'kernels':<12}{CACHE_FOLDER}")
 
 
-def _run(options: argparse.Namespace, rest: list[str]) -> None:
+def _gpu() -> str:
+    try:
+        from evsim.cuda_kernels.target import check_device
+
+        return str(check_device())
+    except (ImportError, RuntimeError) as error:
+        return str(error)
+
+
+def _run(options: argparse.Namespace) -> None:
     if options.what in EXPERIMENTS:
-        run_experiment(options.what, rest)
+        run_experiment(options.what, options.rest)
         return
     if not Path(options.what).is_file():
         raise FileNotFoundError(f"no file {options.what!r}, and not one of {', '.join(EXPERIMENTS)}")
-    before = sys.argv
-    sys.argv = [options.what, *rest]
-    try:
-        runpy.run_path(options.what, run_name="__main__")
-    finally:
-        sys.argv = before
+    sys.argv = [options.what, *options.rest]
+    sys.path.insert(0, str(Path(options.what).absolute().parent))  # as `python FILE.py` does
+    runpy.run_path(options.what, run_name="__main__")
 
 
-def _plot(options: argparse.Namespace, _rest: list[str]) -> None:
+def _plot(options: argparse.Namespace) -> None:
     with open_recording(options.file) as recording:
         figure, _ = plot_raster(recording, start=options.start, stop=options.stop)
     figure.savefig(options.out)
     print(f"drawn to {options.out}")
 
 
-def _repair(options: argparse.Namespace, _rest: list[str]) -> None:
+def _repair(options: argparse.Namespace) -> None:
     print(repair_recording(options.file))
 
 

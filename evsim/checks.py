@@ -117,6 +117,14 @@ def grid_steps(owner: str, name: str, times: Any, dt: float) -> NDArray[np.int64
     return steps.astype(np.int64)
 
 
+def grid_step(owner: str, name: str, time: Any, dt: float) -> int:
+    """One time (ms) as whole steps."""
+    steps = grid_steps(owner, name, time, dt)
+    if steps.ndim:
+        raise ValueError(f"{owner}: {name} has shape {steps.shape}; it must be one number")
+    return int(steps)
+
+
 def spike_steps(owner: str, ids: Any, times: Any, n: int, dt: float) -> tuple[NDArray[Any], NDArray[Any]]:
     """Explicit spike trains as (steps, ids), sorted by step and then id; each neuron's times must ascend."""
     ids = indices(owner, "ids", ids, n)

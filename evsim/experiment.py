@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from evsim import checks
+from evsim.io.output import check_output
 from evsim.network import Network, SpikeSource, Target
 from evsim.reference_networks import brunel, microcircuit
 from evsim.simulation import Simulation
@@ -53,6 +55,7 @@ def run_experiment(name: str, arguments: Sequence[str] | None = None) -> dict[st
         net = brunel(options.neurons, options.rate, seed=options.seed)
     else:
         net = microcircuit(options.scale, options.drive, seed=options.seed)
+    _check(name, options, net)
     sim = Simulation(net, backend=options.backend, threads=options.threads)
     if options.out:
         everything = [p for p in net.populations.values() if not isinstance(p.model, SpikeSource)]
@@ -70,6 +73,16 @@ def run_experiment(name: str, arguments: Sequence[str] | None = None) -> dict[st
     else:
         print(_summary(name, result, options, net))
     return result
+
+
+def _check(name: str, options: argparse.Namespace, net: Network) -> None:
+    """Refuse before the build, which may take minutes, what would fail after it."""
+    checks.number(name, "time", options.time, 0.0, inclusive=False, unit="ms")
+    for what in ("time", "warmup"):
+        checks.grid_step(name, what, getattr(options, what), net.dt)
+    checks.size(name, "traces", options.traces)
+    if options.out:
+        check_output(options.out, options.overwrite)
 
 
 def _parser(name: str) -> argparse.ArgumentParser:

@@ -15,7 +15,6 @@ from evsim.neurons import IAF, LIF
 
 __all__ = ["Current", "Network", "Poisson", "Population", "Projection", "Slice", "SpikeSource"]
 
-
 MAX_REFRACTORY = 2**24  # steps; as float32, in which kernels read it, still exact
 
 
@@ -257,6 +256,7 @@ class Network:
         owner = f"current {_checked_name('current', name)!r}"
         made: list[Current] = []
         for part in self._slices(owner, "target", target):
+            self._receptors(owner, part.population)
             values = checks.as_floats(owner, "amplitude", amplitude)
             if times is None and values.ndim == 2:
                 rows = checks.numbers(owner, "amplitude", values, (len(values), len(part)))
@@ -466,9 +466,10 @@ def _short(value: Any) -> float | str:
 
 
 def _check_model(owner: str, model: LIF | IAF, n: int, dt: float) -> None:
-    if not model.receptors():
-        raise ValueError(f"{owner}: tau_syn is {model.tau_syn!r}; it must name at least one receptor")
-    parameters = model.parameters()
+    try:
+        parameters = model.parameters()
+    except ValueError as error:
+        raise ValueError(f"{owner}: {error}") from None
     bounds: dict[str, tuple[Any, Any]] = {}
     for name, value in parameters.items():
         low, inclusive, unit = model.limits.get(name.split(".")[0], (-np.inf, True, ""))

@@ -82,7 +82,9 @@ def as_slices(owner: str, given: Target | Sequence[Target], populations: Mapping
         if not isinstance(whole, Slice):
             raise TypeError(f"{owner}: {part!r} is given; it must be a population or a slice of one")
         if populations.get(whole.population.name) is not whole.population:
-            raise ValueError(f"{owner}: {part!r} does not belong to this network")
+            raise ValueError(f"{owner}: {part!r} does not belong to this network, or came after it was built")
+        if len(whole) == 0:
+            raise ValueError(f"{owner}: {part!r} is empty; it must hold at least one neuron")
         slices.append(whole)
     return slices
 
@@ -91,6 +93,8 @@ def make_probes(
     state: Mapping[Target, str | Sequence[str]], every: int, populations: Mapping[str, Population]
 ) -> list[Probe]:
     """One probe for each (population, variable), joining slices of the same population."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"record: state is {state!r}; it must be a dict such as {{population: 'v'}}")
     wanted: dict[tuple[str, str], list[Slice]] = {}
     for target, variables in state.items():
         for part in as_slices("record", target, populations):
@@ -102,7 +106,7 @@ def make_probes(
                 "v_pre_reset",
                 *(f"i_{name}" for name, tau in model.receptors().items() if tau is not None),
             ]
-            for variable in [variables] if isinstance(variables, str) else variables:
+            for variable in variables if isinstance(variables, list | tuple) else [variables]:
                 if variable not in known:
                     raise checks.nearest("record", f"variable of {part.population.name!r}", variable, known)
                 wanted.setdefault((part.population.name, variable), []).append(part)

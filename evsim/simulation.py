@@ -69,6 +69,7 @@ class Simulation:
             self._built = build(network, self.threads, bar.update)
         self.build_seconds = time.perf_counter() - started
         self.run_seconds = 0.0
+        self._populations = {p.name: p for p in self._built.layout.populations}
         self._step = 0
         self._recorder = Recorder(self._built, [], [])
         self._sink: MemorySink | RecordingWriter = MemorySink()
@@ -83,7 +84,7 @@ class Simulation:
     @property
     def n_neurons(self) -> int:
         """Neurons of all populations, spike sources not counted."""
-        return sum(p.size for p in self.network.populations.values() if not isinstance(p.model, SpikeSource))
+        return sum(p.size for p in self._populations.values() if not isinstance(p.model, SpikeSource))
 
     @property
     def n_synapses(self) -> int:
@@ -113,7 +114,7 @@ class Simulation:
     def rates(self) -> dict[str, float]:
         """Mean rate of each population since the start, Hz."""
         seconds = max(self.time, self.network.dt) * 1e-3
-        return {name: n / self.network.populations[name].size / seconds for name, n in self.spike_counts().items()}
+        return {name: n / self._populations[name].size / seconds for name, n in self.spike_counts().items()}
 
     def memory(self) -> Memory:
         """Bytes of every population and projection; print it for a table."""
@@ -146,17 +147,16 @@ class Simulation:
             raise RuntimeError("record: it must be called once, before the first run")
         dt = self.network.dt
         interval = checks.number("record", "every", dt if every is None else every, 0.0, inclusive=False, unit="ms")
-        steps = int(checks.grid_steps("record", "every", interval, dt))
-        parts = as_slices("record: spikes", spikes, self.network.populations)
-        probes = make_probes(state or {}, max(steps, 1), self.network.populations)
+        steps = checks.grid_step("record", "every", interval, dt)
+        parts = as_slices("record: spikes", spikes, self._populations)
+        probes = make_probes(state or {}, max(steps, 1), self._populations)
         if not parts and not probes:
             raise ValueError("record: nothing is chosen; give spikes= or state=")
-        sources = [p.name for p in self.network.populations.values()]
-        chosen = [name for name in sources if name in {part.population.name for part in parts}]
+        chosen = [name for name in self._populations if name in {part.population.name for part in parts}]
         if path is not None:
             self._sink = RecordingWriter(
                 path,
-                populations={p.name: p.size for p in self.network.populations.values()},
+                populations={p.name: p.size for p in self._populations.values()},
                 spikes=chosen,
                 reports=[
                     ReportSpec(
@@ -190,7 +190,7 @@ class Simulation:
         Ctrl-C stops between two chunks: all that was simulated is recorded, and the run can go on. After a run the
         recording is closed and any program can read it; a further run appends.
         """
-        n_steps = int(checks.grid_steps("run", "duration", duration, self.network.dt))
+        n_steps = checks.grid_step("run", "duration", duration, self.network.dt)
         stop = self._step + n_steps
         chunk = self._built.layout.window
         started = time.perf_counter()
@@ -229,6 +229,7 @@ class Simulation:
 
     def spikes(self, population: Population) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Recorded spikes of a population: (ids, times in ms), by time and then id."""
+        as_slices("spikes", population, self._populations)
         if self._built.layout.index(population) not in self._recorder.populations:
             raise ValueError(
                 f"spikes: those of {population.name!r} are not recorded; ask for them in record(spikes=...)"
@@ -259,10 +260,10 @@ class Simulation:
 
     def values(self, target: Target, variable: str = "v") -> NDArray[np.float32]:
         """The present value of a state variable of a population or slice (a copy)."""
-        (part,) = as_slices("values", target, self.network.populations)
+        (part,) = as_slices("values", target, self._populations)
         if variable == "v_pre_reset":
             raise ValueError("values: v_pre_reset is only known within a step; record it with record(state=...)")
-        make_probes({part: variable}, 1, self.network.populations)  # refuses an unknown variable
+        make_probes({part: variable}, 1, self._populations)  # refuses an unknown variable
         layout, state = self._built.layout, self._built.state
         self._engine.pull()
         p = layout.index(part.population)
@@ -279,6 +280,8 @@ class Simulation:
         model, layout = self._built.model, self._built.layout
         if projection not in self.network.projections:
             raise ValueError(f"synapses: projection {projection.name!r} does not belong to this network")
+        if projection.index >= self._built.n_synapses.size:
+            raise ValueError(f"synapses: projection {projection.name!r} came after the network was built")
         q = int(np.flatnonzero(model.projection_index == projection.index)[0])
         n_rows = len(projection.source) * self.threads
         row_start = model.row_start[model.projection_row[q] : model.projection_row[q] + n_rows + 1]
