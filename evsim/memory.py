@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evsim.distributions import Distribution
-from evsim.layout import Layout, padded
+from evsim.layout import MAX_MAKERS, Layout, padded
 from evsim.network import Network, Population, SpikeSource
 from evsim.stimuli import poisson_thresholds
 
@@ -107,7 +107,7 @@ def estimate_memory(network: Network, layout: Layout, ring_bytes: int = 4) -> Me
 
 def _building(network: Network, layout: Layout) -> int:
     rows = [len(p.source) * layout.n_threads for p in network.projections]
-    counts = (sum(rows) + 2 * max(rows, default=0)) * layout.n_threads
+    counts = (sum(rows) // 2 + 2 * max(rows, default=0)) * min(layout.n_threads, MAX_MAKERS)
     delays = [p.delay for p in network.projections if not isinstance(p.delay, Distribution)]
     listed = max((delay.size for delay in delays), default=0)
     return 8 * (counts + sum(rows)) + 16 * (layout.n_inputs + listed)

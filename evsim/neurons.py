@@ -24,8 +24,6 @@ TimeConstants = None | Parameter | tuple[Parameter, Parameter] | Mapping[str, Pa
 Values = Mapping[str, Any]  # resolved parameters: float64 scalars or (n,) arrays
 Model = TypeVar("Model")
 
-LONGEST_REFRACTORY = 2.0**31 - 128.0  # steps; the largest float32 that is an int32
-
 
 @dataclass(frozen=True)
 class Coefficients:
@@ -53,7 +51,8 @@ def _suggest_names(model: type[Model]) -> type[Model]:
     def __init__(self: Any, *args: Any, **parameters: Any) -> None:
         for name in parameters:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+                near = [each for each in known if each.startswith(name)]
+                near += difflib.get_close_matches(name, known, n=1, cutoff=0.4)
                 hint = f"did you mean {near[0]!r}? " if near else ""
                 raise TypeError(f"{model.__name__}: unknown parameter {name!r}; {hint}known are {', '.join(known)}")
         original(self, *args, **parameters)
@@ -180,7 +179,7 @@ class LIF(NeuronModel):
             v_threshold=values["v_threshold"],
             v_reset=v_reset,
             v_min=values["v_min"],
-            refractory_steps=np.minimum(np.rint(values["t_ref"] / dt), LONGEST_REFRACTORY),
+            refractory_steps=np.rint(values["t_ref"] / dt),
             current_gain=charge * r_mem,
             soft_reset=soft,
             **self._synapses(values, dt, share),
@@ -228,7 +227,7 @@ class IAF(NeuronModel):
             v_threshold=values["v_threshold"],
             v_reset=v_reset,
             v_min=values["v_min"],
-            refractory_steps=np.minimum(np.rint(values["t_ref"] / dt), LONGEST_REFRACTORY),
+            refractory_steps=np.rint(values["t_ref"] / dt),
             current_gain=dt * r_mem,
             soft_reset=soft,
             **self._synapses(values, dt, lambda tau_syn: -r_mem * tau_syn * np.expm1(-dt / tau_syn)),

@@ -73,7 +73,8 @@ def microcircuit(scale: float = 1.0, drive: str = "poisson", dt: float = 0.1, se
     Parameters
     ----------
     scale : of the population sizes and of the indegrees, in (0, 1].
-    drive : "poisson" or "dc": external input as Poisson trains or as the current that is their mean.
+    drive : "poisson" or "dc": external input as Poisson trains or as the current that is their mean. Without the
+        noise of the trains a small network (scale 0.1) is almost silent.
     """
     if not 0.0 < scale <= 1.0:
         raise ValueError(f"microcircuit: scale is {scale}; it must be in (0, 1]")

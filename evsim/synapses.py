@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from evsim import construction
 from evsim.distributions import Distribution
-from evsim.layout import Layout
+from evsim.layout import MAX_MAKERS, Layout
 from evsim.network import Network, Projection
 from evsim.philox import permutation_half_bits
 from evsim.stimuli import largest_counts
@@ -30,15 +30,15 @@ class Rows:
 
     projection: Projection
     rule: NDArray[np.int64]  # as construction.draw_pair takes it
-    edges: NDArray[np.int64]  # candidates [edges[t], edges[t + 1]) are thread t's to make
-    count: NDArray[np.int64]  # (n_threads, n_source * n_threads) synapses each thread makes for each row
+    edges: NDArray[np.int64]  # candidates [edges[m], edges[m + 1]) are maker m's
+    count: NDArray[np.int32]  # (n_makers, n_source * n_threads) synapses each maker makes for each row
     varied: bool  # a weight each, rather than one for all
     row_start: NDArray[np.int64]  # (n_source * n_threads + 1,) view into Model.row_start
     weight_shift: int = 0  # weight of synapse s is synapse_weight[s + weight_shift]
 
     @property
     def n_synapses(self) -> int:
-        return int(self.count.sum())
+        return int(self.count.sum(dtype=np.int64))
 
 
 def build_synapses(
@@ -48,7 +48,9 @@ def build_synapses(
     order = sorted(network.projections, key=lambda q: layout.index(q.source.population))
     all_rows = [_count(projection, layout, key, pool) for projection in order]
     first_row = np.cumsum([0, *(rows.count.shape[1] for rows in all_rows)])
-    row_start = np.cumsum(np.concatenate([np.zeros(1, np.int64), *(rows.count.sum(axis=0) for rows in all_rows)]))
+    row_start = np.cumsum(
+        np.concatenate([np.zeros(1, np.int64), *(rows.count.sum(axis=0, dtype=np.int64) for rows in all_rows)])
+    )
     n_weights = sum(rows.n_synapses for rows in all_rows if rows.varied)
     synapse = np.empty(int(row_start[-1]), np.uint32)
     bits = np.empty(n_weights, np.int32)
@@ -94,15 +96,16 @@ def _count(projection: Projection, layout: Layout, key: NDArray[np.int64], pool:
     rule = _rule(projection, layout, key)
     threads = layout.n_threads
     candidates = projection.rule.n_candidates(len(projection.source), len(projection.target))
-    edges = np.array([candidates * t // threads for t in range(threads + 1)], np.int64)
-    count = np.zeros((threads, len(projection.source) * threads), np.int64)
+    makers = min(threads, MAX_MAKERS)
+    edges = np.array([candidates * m // makers for m in range(makers + 1)], np.int64)
+    count = np.zeros((makers, len(projection.source) * threads), np.int32)
     group_thread = layout.group_thread(projection.target.population)
     pre, post = _listed_pairs(projection)
 
     def work(t: int) -> None:
         construction.count_synapses(rule, pre, post, edges[t], edges[t + 1], group_thread, threads, count[t])
 
-    list(pool.map(work, range(threads)))
+    list(pool.map(work, range(makers)))
     varied = isinstance(projection.weight, Distribution) or projection.weight.ndim > 0
     return Rows(projection, rule, edges, count, varied, _NO_INTS)
 
@@ -112,7 +115,7 @@ def _fill(
 ) -> None:
     """Write and sort the rows; weights as float32 for now."""
     threads = layout.n_threads
-    cursor = rows.row_start[:-1] + np.cumsum(rows.count, axis=0) - rows.count
+    cursor = rows.row_start[:-1] + np.cumsum(rows.count, axis=0, dtype=np.int64) - rows.count
     weights, delays = rows.projection.weight, rows.projection.delay
     weight_kind, weight_list, weight_table = _kernel_values(weights)
     delay_kind, delay_list, delay_table = _kernel_values(delays)
@@ -137,7 +140,7 @@ def _fill(
         scratch = np.empty(256, np.int64), np.empty(longest, np.uint32), np.empty(longest, np.int32)
         construction.sort_rows(rows.row_start, first, stop, n_bits, synapse, bits, shift, not rows.varied, *scratch)
 
-    list(pool.map(fill, range(threads)))
+    list(pool.map(fill, range(len(rows.count))))
     list(pool.map(sort, range(threads)))
 
 
