@@ -243,8 +243,10 @@ def advance(model, state, tasks, chunk_start, n_steps):
     Leaves in state.record_count[0] the spikes appended to the list and the steps done: fewer than n_steps where the
     list might not hold one more window.
     """
-    n_fired = cuda.shared.array(1, np.int32)
-    list_start = cuda.shared.array(1, np.int64)
+    for _ in range(2):  # the simulator's threads race to make an array: what the second pass finds is the same for all
+        n_fired = cuda.shared.array(1, np.int32)
+        list_start = cuda.shared.array(1, np.int64)
+        cuda.syncthreads()
     thread, n_all = i64(cuda.grid(1)), i64(cuda.gridsize(1))
     n_neurons, capacity = i64(state.neuron_v.size), i64(state.record_step.shape[1])
     window = model.scalars[WINDOW]

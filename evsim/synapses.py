@@ -65,6 +65,8 @@ def build_synapses(
     fixed, shifts = np.zeros(len(order)), np.zeros(len(order), np.int64)
     for q, rows in enumerate(all_rows):
         own_unit = float(unit[_place(rows.projection, layout)])
+        if rows.n_synapses == 0:
+            continue  # a weight that is never used may not fit
         if not rows.varied:
             fixed[q] = float(rows.projection.weight) / own_unit
         else:
