@@ -115,7 +115,7 @@ def _count(projection: Projection, layout: Layout, key: NDArray[np.int64], pool:
 def _fill(
     rows: Rows, layout: Layout, dt: float, pool: ThreadPoolExecutor, synapse: NDArray[Any], bits: NDArray[Any]
 ) -> None:
-    """Write and sort the rows; weights as float32 for now."""
+    """Write and sort the rows; weights as float32, which `_to_fixed_point` replaces once the units are known."""
     threads = layout.n_threads
     cursor = rows.row_start[:-1] + np.cumsum(rows.count, axis=0, dtype=np.int64) - rows.count
     weights, delays = rows.projection.weight, rows.projection.delay

@@ -446,8 +446,9 @@ def test_delays_off_the_grid_are_rounded_with_one_warning_each():
 
 
 def test_rounding_of_floats_is_not_off_the_grid():
-    draw(evsim.one_to_one(), delay=0.1 + 0.1 + 0.1)  # a warning would be an error here
-    draw(evsim.one_to_one(), delay=np.arange(1, 501) * 0.1)
+    assert draw(evsim.one_to_one(), delay=0.1 + 0.1 + 0.1).delay == pytest.approx(0.3)  # a warning would be an error
+    delays = np.arange(1, 501) * 0.1
+    np.testing.assert_allclose(np.sort(draw(evsim.one_to_one(), delay=delays).delay), delays)
 
 
 # the same network whoever builds it
