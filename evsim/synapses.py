@@ -67,6 +67,8 @@ def build_synapses(
         own_unit = float(unit[_place(rows.projection, layout)])
         if rows.n_synapses == 0:
             continue  # a weight that is never used may not fit
+        if rows.projection.plasticity is not None:
+            continue  # learned as float32, and rounded at each spike
         if not rows.varied:
             fixed[q] = float(rows.projection.weight) / own_unit
         else:
@@ -108,7 +110,8 @@ def _count(projection: Projection, layout: Layout, key: NDArray[np.int64], pool:
         construction.count_synapses(rule, pre, post, edges[t], edges[t + 1], group_thread, threads, count[t])
 
     list(pool.map(work, range(makers)))
-    varied = isinstance(projection.weight, Distribution) or projection.weight.ndim > 0
+    plastic = projection.plasticity is not None
+    varied = isinstance(projection.weight, Distribution) or projection.weight.ndim > 0 or plastic
     return Rows(projection, rule, edges, count, varied, _NO_INTS)
 
 
@@ -124,7 +127,6 @@ def _fill(
     delay_steps = np.maximum(np.rint(delay_list / dt), 1).astype(np.int64)
     group_thread = layout.group_thread(rows.projection.target.population)
     pre, post = _listed_pairs(rows.projection)
-    weight_kind = weight_kind if rows.varied else construction.UNIFORM
     shift, n_rows = rows.weight_shift, rows.row_start.size - 1
     longest = int(np.diff(rows.row_start).max(initial=0))
 
@@ -143,6 +145,8 @@ def _fill(
         construction.sort_rows(rows.row_start, first, stop, n_bits, synapse, bits, shift, not rows.varied, *scratch)
 
     list(pool.map(fill, range(len(rows.count))))
+    if rows.varied and weight_kind == construction.UNIFORM:  # equal until they learn
+        bits.view(np.float32)[rows.row_start[0] + shift : rows.row_start[-1] + shift] = weights
     list(pool.map(sort, range(threads)))
 
 
@@ -163,10 +167,9 @@ def _units(
     mask = np.uint32((1 << layout.target_bits) - 1)
     shape = (len(layout.populations), max(int(layout.n_receptors.max()), 1))
     mean = np.full(shape, np.inf)
-    for rows in all_rows:
-        value = 0.0 if rows.varied else float(rows.projection.weight)
+    for rows, value in [(rows, value) for rows in all_rows for value in _bounds(rows)]:
 
-        def work(t: int, rows: Rows = rows, value: float = value) -> None:
+        def work(t: int, rows: Rows = rows, value: float | None = value) -> None:
             construction.sum_weights(
                 rows.row_start,
                 t,
@@ -174,8 +177,8 @@ def _units(
                 synapse,
                 weight,
                 rows.weight_shift,
-                not rows.varied,
-                value,
+                value is not None,
+                value or 0.0,
                 mask,
                 most,
                 least,
@@ -222,6 +225,14 @@ def _largest(weight: Any) -> float:
     if isinstance(weight, Distribution):
         return float(np.abs(weight.bounds()).max())
     return float(np.abs(weight).max(initial=0.0))
+
+
+def _bounds(rows: Rows) -> list[float | None]:
+    """What a weight of the projection can be at most, and at least: numbers for all of its synapses, or None."""
+    rule = rows.projection.plasticity
+    if rule is not None:
+        return [rule.w_min, rule.w_max]
+    return [None if rows.varied else float(rows.projection.weight)]
 
 
 def _place(item: Any, layout: Layout) -> tuple[int, int]:
