@@ -30,6 +30,7 @@ __all__ = [
     "cuda",
     "grid_sync",
     "largest_grid",
+    "list_devices",
 ]
 
 _INSTALL = "pip install 'evsim[cuda]'"
@@ -191,7 +192,21 @@ def _query_lowest_compute_capability() -> tuple[int, int]:
 
 def _query_device() -> tuple[str, tuple[int, int], int, int, int]:
     """Name, compute capability, multiprocessors, total and free memory of the current device."""
-    device = cuda.get_current_device()
+    return _describe(cuda.get_current_device())
+
+
+def _query_others() -> list[tuple[str, tuple[int, int], int, int, int]]:
+    """The same of the other visible devices."""
+    current = cuda.get_current_device().id
+    described = []
+    for device in cuda.gpus:
+        if device.id != current:
+            with device:
+                described.append(_describe(device))
+    return described
+
+
+def _describe(device: Any) -> tuple[str, tuple[int, int], int, int, int]:
     free, total = cuda.current_context().get_memory_info()
     name = device.name.decode() if isinstance(device.name, bytes) else str(device.name)
     return name, tuple(device.compute_capability[:2]), int(device.MULTIPROCESSOR_COUNT), int(total), int(free)
@@ -204,8 +219,16 @@ def _spell(version: int) -> str:
     return f"{version // 1000}.{version % 1000 // 10}"
 
 
+def list_devices() -> list[Device]:
+    """The GPU that kernels will run on, then the other visible ones; raises as `check_device` does."""
+    first = check_device()
+    if SIMULATED:
+        return [first]
+    return [first, *(Device(*other, first.driver_version, first.runtime_version) for other in _query_others())]
+
+
 def check_device() -> Device:
-    """The GPU that kernels will run on.
+    """The GPU that kernels will run on: the first that CUDA_VISIBLE_DEVICES shows, unless another is current.
 
     Raises RuntimeError, naming what is missing (driver, GPU, a newer driver, a newer GPU) and what to do.
     """

@@ -19,7 +19,7 @@ LEVELS = [
     ["layout"],
     ["stimuli"],
     ["memory", "synapses"],
-    ["build"],
+    ["build", "backend"],
     ["recorder", "cpu_engine", "cuda_kernels.engine"],
     ["simulation", "reference_networks"],
     ["experiment"],
