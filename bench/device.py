@@ -44,7 +44,11 @@ def describe_device() -> dict[str, Any]:
 
 def cuda_version() -> str:
     """The version of numba-cuda; the simulator does without."""
-    return "none" if SIMULATED else str(__import__("numba_cuda").__version__)
+    if SIMULATED:
+        return "none"
+    import numba_cuda
+
+    return str(numba_cuda.__version__)
 
 
 def _query_smi() -> dict[str, str]:

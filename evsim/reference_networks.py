@@ -45,7 +45,7 @@ def vogels(neurons: int = 4000, dt: float = 0.1, seed: int = 1) -> Network:
     weights fall with the square of the size, as where simulators are compared, so that a large network keeps firing:
     with 224,000 neurons (1,000 million synapses) at about 29 Hz, the original with its conductances at about 26 Hz.
     Source: Vogels & Abbott 2005, J. Neurosci. 25:10786; sizes, weights and delay as in the benchmark of Bautembach et
-    al. 2020, "Faster and Simpler SNN Simulation with Work Queues".
+    al. 2020, "Faster and Simpler SNN Simulation with Work Queues" (github.com/denniskb/spice).
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from evsim.reference_networks import brunel, microcircuit, vogels
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 MISSING = None if SIMULATED else reason_against_gpu()
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(MISSING is not None, reason=f"needs a GPU: {MISSING}")]
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(MISSING is not None, reason=f"{MISSING}; scripts/gpu.sh runs these")]
 LONG = (7, 5) if SIMULATED else (700, 500)  # steps of two runs
 
 
