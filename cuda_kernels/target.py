@@ -212,6 +212,14 @@ def _describe(device: Any) -> tuple[str, tuple[int, int], int, int, int]:
     return name, tuple(device.compute_capability[:2]), int(device.MULTIPROCESSOR_COUNT), int(total), int(free)
 
 
+def _query_compiler() -> bool:
+    """Whether libNVVM is there, which turns kernels into PTX."""
+    try:
+        return cuda.cudadrv.nvvm.NVVM() is not None
+    except (ImportError, OSError, RuntimeError):
+        return False
+
+
 _LOWEST_DRIVER = 12010  # the first that launches kernels with more than 4096 bytes of arguments
 
 
@@ -230,7 +238,7 @@ def list_devices() -> list[Device]:
 def check_device() -> Device:
     """The GPU that kernels will run on: the first that CUDA_VISIBLE_DEVICES shows, unless another is current.
 
-    Raises RuntimeError, naming what is missing (driver, GPU, a newer driver, a newer GPU) and what to do.
+    Raises RuntimeError, naming what is missing (driver, GPU, a newer driver, the compiler, a newer GPU) and what to do.
     """
     if SIMULATED:
         return Device("CUDA simulator", (0, 0), 1, 0, 0, "none", "none")
@@ -260,6 +268,9 @@ def check_device() -> Device:
         raise RuntimeError(f"no NVIDIA GPU was found{hint}: use backend='cpu'")
     if status != "CUDA_SUCCESS":
         raise RuntimeError(f"the NVIDIA driver does not start ({status}): see what `nvidia-smi` says")
+    if not _query_compiler():
+        install = _INSTALL if driver_version >= 13000 else _INSTALL_12
+        raise RuntimeError(f"the CUDA compiler (libNVVM) was not found: {install}")
     name, compute_capability, n_multiprocessors, total, free = _query_device()
     lowest = _query_lowest_compute_capability()
     if compute_capability < lowest:

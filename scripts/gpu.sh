@@ -8,6 +8,7 @@ set -uo pipefail
 out=${1:-gpu-results}
 mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 1
 cd "$(dirname "$0")/.." || exit 1
+[ -d evsim/io ] || { echo "gpu.sh: evsim/io is not a link to io/: check out with git config core.symlinks true" >&2 && exit 1; }
 python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
 deadline=$((SECONDS + ${EVSIM_GPU_SECONDS:-540}))
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1

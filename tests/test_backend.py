@@ -66,6 +66,15 @@ def test_an_old_driver_is_a_reason_for_auto_and_an_error_for_cuda(gpu, capsys, m
         evsim.Simulation(brunel(100), backend="cuda")
 
 
+def test_a_missing_compiler_is_named_with_its_remedy(gpu, monkeypatch):
+    def missing():
+        raise ImportError("libNVVM is not available")
+
+    monkeypatch.setattr("evsim.cuda_kernels.target.cuda.cudadrv.nvvm.NVVM", missing)
+    with pytest.raises(RuntimeError, match=r"compiler \(libNVVM\) was not found: pip install 'evsim\[cuda\]'"):
+        choose_backend(brunel(100), "cuda")
+
+
 def test_auto_never_takes_the_simulator(gpu, monkeypatch, capsys):
     monkeypatch.setattr(backend._numba_config, "ENABLE_CUDASIM", 1)
     assert choose_backend(brunel(100), "auto") == "cpu"
