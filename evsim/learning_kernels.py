@@ -311,7 +311,8 @@ def count_columns(row_start, first_row, n_sources, n_threads, thread, synapse, m
 
 @compile_kernel
 def fill_columns(
-    row_start, first_row, n_sources, n_threads, thread, synapse, mask, first_input, cursor, column_synapse, column_source
+    row_start, first_row, n_sources, n_threads, thread, synapse, mask, first_input,
+    cursor, column_synapse, column_source,
 ):  # fmt: skip
     """List this thread's synapses by target; `cursor` (n_targets,) is where each target's begin."""
     for source in range(n_sources):

@@ -22,8 +22,8 @@ def build_learning(network: Network, layout: Layout, model: Model) -> list[Learn
     plastic = [q for q in network.projections if q.plasticity is not None]
     if not plastic:
         return []
-    spans = [layout.max_delay + layout.window + 1] * len(plastic)
-    spikes = [span // (_shortest_interval(q.source.population, network.dt)) + 3 for q, span in zip(plastic, spans)]
+    span = layout.max_delay + layout.window + 1
+    spikes = [span // _shortest_interval(q.source.population, network.dt) + 3 for q in plastic]
     places = {int(index): place for place, index in enumerate(model.projection_index)}
     numbers = np.array([places[q.index] for q in plastic], np.int64)
     common = _rule_fields(network, plastic)
@@ -35,7 +35,7 @@ def build_learning(network: Network, layout: Layout, model: Model) -> list[Learn
     number[numbers] = np.arange(len(plastic))
     pre_bits = np.array([_bits(n) for n in spikes], np.int64)
     log_bits = np.array([_bits(n * len(q.source)) for n, q in zip(spikes, plastic, strict=True)], np.int64)
-    slot_bits = _bits(max(spans) + 1)
+    slot_bits = _bits(span + 1)
     rows = model.row_start[model.projection_row[numbers]]
     learns = np.zeros(len(layout.populations), np.uint8)
     learns[populations] = 1

@@ -15,6 +15,7 @@ from scipy import sparse
 from tqdm import tqdm
 
 from evsim import checks
+from evsim.backend import choose_backend
 from evsim.build import Built, build
 from evsim.cpu_engine import CpuEngine
 from evsim.io.recording import RecordingWriter, ReportSpec, open_recording, step_times
@@ -46,20 +47,20 @@ class Simulation:
     ----------
     network : Network
     backend : {"auto", "cpu", "cuda"}
-        Where to run. The CUDA engine is proved on the simulator only so far, so "auto" takes the CPU.
+        Where to run. "auto" takes the first GPU that CUDA_VISIBLE_DEVICES shows, where there is one and the network
+        fits into its memory, and says so on stderr; elsewhere the CPU. The attribute `backend` says what was taken.
     threads : int, optional
         CPU threads; by default all cores, fewer for small networks. It changes the speed, never a spike.
 
     Raises
     ------
     MemoryError : the network does not fit; names what is too big.
+    ImportError, RuntimeError : backend is "cuda" and no GPU can be used; names the remedy.
     """
 
     def __init__(self, network: Network, backend: str = "auto", threads: int | None = None) -> None:
-        if backend not in ("auto", "cpu", "cuda"):
-            raise ValueError(f"backend is {backend!r}; it must be 'auto', 'cpu' or 'cuda'")
         self.network = network
-        self.backend = "cuda" if backend == "cuda" else "cpu"
+        self.backend = choose_backend(network, backend)
         if self.backend == "cuda":
             threads = 1  # rows are not divided on a GPU
         threads = _default_threads(network) if threads is None else threads

@@ -167,9 +167,9 @@ def _units(
     mask = np.uint32((1 << layout.target_bits) - 1)
     shape = (len(layout.populations), max(int(layout.n_receptors.max()), 1))
     mean = np.full(shape, np.inf)
-    for rows, value in [(rows, value) for rows in all_rows for value in _bounds(rows)]:
+    for projected, value in [(rows, value) for rows in all_rows for value in _bounds(rows)]:
 
-        def work(t: int, rows: Rows = rows, value: float | None = value) -> None:
+        def work(t: int, rows: Rows = projected, value: float | None = value) -> None:
             construction.sum_weights(
                 rows.row_start,
                 t,
@@ -185,7 +185,7 @@ def _units(
             )
 
         list(pool.map(work, range(threads)))
-        _note(rows.projection.weight, mean, *_place(rows.projection, layout))
+        _note(projected.projection.weight, mean, *_place(projected.projection, layout))
     for poisson, count in zip(network.poissons, largest_counts(network), strict=True):
         p, k = _place(poisson, layout)
         first = layout.population_input[p] + k * (layout.population_start[p + 1] - layout.population_start[p])

@@ -19,10 +19,10 @@ LEVELS = [
     ["layout"],
     ["stimuli"],
     ["memory", "synapses", "plastic"],
-    ["build"],
+    ["build", "backend"],
     ["learner", "recorder", "cpu_engine", "cuda_kernels.engine"],
     ["simulation", "reference_networks"],
-    ["experiment"],
+    ["experiment", "cuda_kernels.kernel_table"],
     ["__main__", "__init__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

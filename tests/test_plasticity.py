@@ -130,7 +130,8 @@ def test_weights_equal_those_of_a_dense_reference(variant):
         assert np.abs(after.weight - synapses.weight).max() > 0.01
         tolerance = 2e-4 if callable(rule.dependences()[0]) or rule.dependence == ("power", 0.4) else 2e-6
         np.testing.assert_allclose(after.weight, expected, rtol=0, atol=tolerance)
-        assert rule.w_min <= after.weight.min() and after.weight.max() <= rule.w_max
+        assert rule.w_min <= after.weight.min()
+        assert after.weight.max() <= rule.w_max
 
 
 @settings(max_examples=15, deadline=None)
@@ -331,11 +332,11 @@ def test_bad_rules_are_refused(given_, message):
 def test_what_does_not_learn_is_refused_by_name():
     net = evsim.Network(dt=1.0)
     a = net.add_population("a", 3, evsim.LIF())
-    with pytest.raises(TypeError, match="plasticity is 'stdp'; it must be an evsim.PairSTDP"):
+    with pytest.raises(TypeError, match=r"plasticity is 'stdp'; it must be an evsim.PairSTDP"):
         net.connect(a, a, evsim.all_to_all(), weight=0.5, delay=1.0, plasticity="stdp")
     projection = net.connect(a, a, evsim.all_to_all(), weight=0.5, delay=1.0)
     sim = evsim.Simulation(net, backend="cpu")
-    with pytest.raises(ValueError, match="projection 'a->a' has no plasticity"):
+    with pytest.raises(ValueError, match=r"projection 'a->a' has no plasticity"):
         sim.normalize(projection, 1.0)
-    with pytest.raises(ValueError, match="theta_plus is .* one number for all"):
+    with pytest.raises(ValueError, match=r"theta_plus is .* one number for all"):
         net.add_population("b", 3, evsim.LIF(theta_plus=np.ones(3)))
