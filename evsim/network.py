@@ -515,8 +515,9 @@ def _check_model(owner: str, model: LIF | IAF, n: int, dt: float) -> None:
             )
             bounds[name] = (array, array)
     for name in model.one_for_all & parameters.keys():
-        if isinstance(parameters[name], Distribution) or np.ndim(parameters[name]) > 0:
-            raise ValueError(f"{owner}: {name} is {_short(parameters[name])}; it must be one number for all neurons")
+        given: Any = parameters[name]
+        if isinstance(given, Distribution) or np.ndim(given) > 0:
+            raise ValueError(f"{owner}: {name} is {_short(given)}; it must be one number for all neurons")
     longest = np.max(bounds["t_ref"][1])
     if longest / dt > MAX_REFRACTORY:
         raise ValueError(

@@ -119,9 +119,9 @@ class NeuronModel:
             return values["v_threshold"] - values.get("v_leak", 0.0), True
         return values["v_reset"], False
 
-    def _synapses(self, values: Values, dt: float, share: Callable[[Any], Any]) -> dict[str, list[Any]]:
+    def _synapses(self, values: Values, dt: float, share: Callable[[Any], Any]) -> dict[str, Any]:
         """Per-receptor coefficients; `share(tau_syn)` is what a unit of current adds to v in a step."""
-        lists: dict[str, list[Any]] = {"decay": [], "coupling": [], "gain": [], "jump": []}
+        lists: dict[str, Any] = {"decay": [], "coupling": [], "gain": [], "jump": []}
         for receptor, tau in self.receptors().items():
             delta = tau is None
             tau_syn = 1.0 if delta else values[f"tau_syn.{receptor}"]

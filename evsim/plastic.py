@@ -190,11 +190,8 @@ def _first_input(projection: Projection, layout: Layout) -> int:
 
 def _shortest_interval(population: Population, dt: float) -> int:
     """The fewest steps between two spikes of a neuron."""
-    if isinstance(population.model, SpikeSource) or np.ndim(population.model.t_ref) > 0:
-        return 1
-    if isinstance(population.model.t_ref, Distribution):
-        return 1
-    return round(float(population.model.t_ref) / dt) + 1  # type: ignore[arg-type]
+    t_ref: Any = 0.0 if isinstance(population.model, SpikeSource) else population.model.t_ref
+    return round(float(t_ref) / dt) + 1 if isinstance(t_ref, float | int) else 1
 
 
 def _bits(n: int) -> int:

@@ -13,8 +13,9 @@ LEVELS = [
     ["_version", "jit"],
     ["versions", "philox", "dynamics", "model", "analysis", "io", "cuda_kernels.target"],
     ["distributions", "plotting", "tally", "learning", "cuda_kernels.machine_code"],
-    ["checks", "neurons", "learning_kernels", "cuda_kernels.advance"],
-    ["connectivity", "plasticity", "cpu_kernels"],
+    ["checks", "neurons", "plastic_dynamics", "cuda_kernels.advance"],
+    ["connectivity", "plasticity", "learning_kernels"],
+    ["cpu_kernels"],
     ["network", "construction"],
     ["layout"],
     ["stimuli"],
@@ -33,13 +34,14 @@ ONLY = {
     "plotting": {"analysis"},
     "dynamics": {"jit"},
     "tally": {"jit"},
-    "learning_kernels": {"jit", "dynamics", "learning", "model"},
+    "plastic_dynamics": {"jit", "dynamics", "learning"},
+    "learning_kernels": {"jit", "dynamics", "learning", "model", "plastic_dynamics"},
     "cpu_kernels": {"jit", "philox", "dynamics", "learning_kernels", "model", "tally"},
     "cuda_kernels.target": {"jit"},
     "cuda_kernels.advance": {"cuda_kernels.target", "jit", "philox", "dynamics", "model"},
     "cuda_kernels.machine_code": {"cuda_kernels.target"},
     "construction": {"jit", "philox", "connectivity"},
-    "network": {"checks", "connectivity", "distributions", "neurons"},
+    "network": {"checks", "connectivity", "distributions", "neurons", "plasticity"},
 }
 MODULES = {
     ".".join(path.relative_to(folder.parent).with_suffix("").parts).removeprefix("evsim."): path
