@@ -18,7 +18,7 @@ import numba
 import numpy as np
 from numba.core import config as _config
 
-from evsim.jit import CACHE_FOLDER, fma, leading_zeros
+from evsim.jit import CACHE_FOLDER, fma, leading_zeros, product
 
 __all__ = [
     "SIMULATED",
@@ -57,6 +57,12 @@ def _register_overloads() -> None:
     def _overload_fma(a, b, c):  # type: ignore[no-untyped-def]
         if isinstance(a, numba.types.Float) and a == b == c:
             return lambda a, b, c: cuda.fma(a, b, c)
+        return None
+
+    @overload(product, target="cuda")
+    def _overload_product(a, b):  # type: ignore[no-untyped-def]
+        if a == b == numba.types.float64:
+            return lambda a, b: cuda.libdevice.dmul_rn(a, b)
         return None
 
     @overload(leading_zeros, target="cuda")

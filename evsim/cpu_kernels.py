@@ -7,9 +7,9 @@ atomics, and fixed-point sums make the order of spikes irrelevant.
 
 import numpy as np
 
-from evsim.dynamics import adapted, count_passed, decay_current, fire, integrate, receive, reset
+from evsim.dynamics import adapted, count_passed, decay_current, decay_theta, fire, integrate, receive, reset
 from evsim.jit import atomic_add, atomic_load, compile_kernel, prefetch, register_jitable, yield_core
-from evsim.learning_kernels import arrive, note_posts, note_pre, note_step
+from evsim.learning_kernels import arrive, note_posts, note_source, note_step
 from evsim.model import (
     COUPLING,
     DECAY,
@@ -160,7 +160,7 @@ def _fire(v, at, v_pre, n, refractory, fired, value, at_threshold):
 def _adapt(theta, at, n, decay, value, at_threshold, threshold):
     """Let the thresholds of a block decay, and write what they now are."""
     for i in range(n):
-        theta[at + i] *= decay
+        theta[at + i] = decay_theta(theta[at + i], decay)
         threshold[i] = adapted(value[at_threshold + i], theta[at + i])
 
 
@@ -460,7 +460,7 @@ def _deliver_window(model, state, learned, rows, thread, parity, first_step, n_s
                         continue
                     if learned is not None and learned[0].number[q] >= 0:
                         source = neuron - model.projection_source[q, 0]
-                        note_pre(learned[0], learned[1], learned[0].number[q], source, first_step + i64(w))
+                        note_source(learned[0], learned[1], learned[0].number[q], source, first_step + i64(w))
                         continue
                     source = u64(neuron - model.projection_source[q, 0])
                     row = u64(model.projection_row[q]) + source * n_threads + thread

@@ -12,7 +12,7 @@ The coefficients are computed by the host once, in float64 (see `neurons`); no f
 
 import numpy as np
 
-from evsim.jit import fma, register_jitable
+from evsim.jit import fma, product, register_jitable
 
 f32 = np.float32
 i32 = np.int32
@@ -54,6 +54,12 @@ def reset(v, v_reset, soft):
 def count_passed(word, t0, t1, t2, t3):
     """How many of four thresholds a uniform 32-bit word passes: a Poisson number is the count over all of them."""
     return i32(word > t0) + i32(word > t1) + i32(word > t2) + i32(word > t3)
+
+
+@register_jitable
+def decay_theta(theta, decay):
+    """What is left after a step of what spikes have added to a threshold."""
+    return product(theta, decay)
 
 
 @register_jitable

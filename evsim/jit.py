@@ -31,6 +31,7 @@ __all__ = [
     "fma",
     "leading_zeros",
     "prefetch",
+    "product",
     "register_jitable",
     "yield_core",
 ]
@@ -135,6 +136,16 @@ def _overload_fma(a, b, c):  # type: ignore[no-untyped-def]
     if isinstance(a, numba.types.Float) and a == b == c:
         return lambda a, b, c: _fma_cpu(a, b, c)
     return None
+
+
+def product(a: Any, b: Any) -> Any:
+    """a * b, rounded by itself: a GPU's compilers would fuse a plain product with a sum it goes into."""
+    return a * b
+
+
+@overload(product, target="cpu")
+def _overload_product(a, b):  # type: ignore[no-untyped-def]
+    return lambda a, b: a * b
 
 
 def leading_zeros(x: Any) -> Any:

@@ -6,28 +6,30 @@ window, the spikes of all threads are noted (`note_pre`) for their arrival in a 
 
 import numpy as np
 
-from evsim.dynamics import add_to_trace, clamp, depress
 from evsim.jit import compile_kernel, register_jitable
-from evsim.learning import A_MINUS, FROZEN, HISTORY, MINUS_0, NEAREST, NEVER, TOGETHER, W_MAX, W_MIN
+from evsim.learning import W_MAX, W_MIN
 from evsim.model import N_THREADS, RING_MASK, TARGET_BITS
-from evsim.plastic_dynamics import catch_up, decayed, dependence, last_arrival
+from evsim.plastic_dynamics import (
+    apply_change,
+    arrival_rule,
+    change_at_arrival,
+    count_units,
+    find_delay,
+    in_ring_units,
+    last_arrival,
+    mark_settled,
+    note_post,
+    note_pre,
+    place_in_log,
+    place_of_step,
+    scale,
+    settle_synapse,
+)
 
 f32 = np.float32
 i64 = np.int64
 u32 = np.uint32
 u64 = np.uint64
-
-
-@register_jitable(forceinline=True)
-def _find_delay(synapse, start, stop, key):
-    """The first synapse of a row segment that is not below `key`."""
-    while start < stop:
-        middle = (start + stop) >> u64(1)
-        if u64(synapse[middle]) < key:
-            start = middle + u64(1)
-        else:
-            stop = middle
-    return start
 
 
 @compile_kernel
@@ -38,66 +40,39 @@ def arrive(model, ring, rules, traces, learning, thread, step):
     """
     n_threads, target_bits = i64(model.scalars[N_THREADS]), u64(model.scalars[TARGET_BITS])
     ring_mask, target_mask = u64(model.scalars[RING_MASK]), (u64(1) << target_bits) - u64(1)
-    slots = (i64(1) << rules.slot_bits[0]) - 1
-    weight, change, synapse = traces.weight, traces.change, model.synapse
-    post_last, post_trace = traces.post_last, traces.post_trace
-    post_decay, value = rules.post_decay, rules.value
     slot = (u64(step) << target_bits) & ring_mask
     events = u64(0)
     for k in range(rules.projection.size):
         q = rules.projection[k]
         shift = u64(model.projection_weight[q])
-        a_minus, w_min, w_max = value[k, A_MINUS], value[k, W_MIN], value[k, W_MAX]
-        minus_at = rules.table_start[k, 1]
-        decay_start, decay_stop = rules.post_decay_start[k], rules.post_decay_start[k + 1]
-        frozen, together = rules.option[k, FROZEN] == 1, rules.option[k, TOGETHER] == 1
+        rule = arrival_rule(rules, k)
         first_target = u64(rules.first_input[k])
         targets = u64(rules.target_start[k])
         one_delay = rules.delay_start[k + 1] - rules.delay_start[k] == 1
-        p, receptor = rules.population[k], rules.receptor[k]
-        per_unit = f32(1.0) / model.input_unit[p, receptor]
-        log_mask = (i64(1) << rules.log_bits[k]) - 1
+        per_unit = f32(1.0) / model.input_unit[rules.population[k], rules.receptor[k]]
         for d in range(rules.delay_start[k], rules.delay_start[k + 1]):
             delay = rules.delay[d]
             emitted = step - delay
             if emitted < 0:
                 continue
-            first_logged = traces.log_first[(k << rules.slot_bits[0]) + (emitted & slots)]
-            last_logged = traces.log_first[(k << rules.slot_bits[0]) + ((emitted + 1) & slots)]
+            first_logged = traces.log_first[place_of_step(rules, k, emitted)]
+            last_logged = traces.log_first[place_of_step(rules, k, emitted + 1)]
             for logged in range(first_logged, last_logged):
-                source = i64(traces.log_source[rules.log_start[k] + (logged & log_mask)])
+                source = i64(traces.log_source[place_in_log(rules, k, logged)])
                 row = u64(model.projection_row[q] + source * n_threads + thread)
                 start, stop = u64(model.row_start[row]), u64(model.row_start[row + u64(1)])
                 if not one_delay:
-                    start = _find_delay(synapse, start, stop, u64(delay) << target_bits)
-                    stop = _find_delay(synapse, start, stop, u64(delay + 1) << target_bits)
+                    start = find_delay(model.synapse, start, stop, delay, target_bits)
+                    stop = find_delay(model.synapse, start, stop, delay + 1, target_bits)
                 events += stop - start
                 arrived, x_pre = last_arrival(rules, traces, k, rules.source_start[k] + source, delay, step)
                 for s in range(start, stop):
-                    place = u64(synapse[s]) & target_mask
+                    place = u64(model.synapse[s]) & target_mask
                     target = targets + (place - first_target)
-                    w = weight[s + shift]
-                    last = post_last[target]
-                    if learning and last > NEVER:
-                        sum_of = change[s + shift] if frozen else w
-                        if last >= arrived or (together and arrived > NEVER):
-                            sum_of = catch_up(rules, traces, k, i64(target), w, sum_of, arrived, x_pre)
-                        if not frozen:
-                            w = sum_of
-                        ring[slot + place] += ring.dtype.type(i64(np.rint(w * per_unit)))
-                        since = step - last
-                        if not together and since < decay_stop - decay_start:
-                            left = post_decay[u64(decay_start + since)]
-                            f_minus = dependence(w, value, k, MINUS_0, rules.table, minus_at)
-                            sum_of = depress(sum_of, post_trace[target], left, a_minus, f_minus)
-                            if not frozen:
-                                sum_of = clamp(sum_of, w_min, w_max)
-                        if frozen:
-                            change[s + shift] = sum_of
-                        else:
-                            weight[s + shift] = sum_of
-                    else:
-                        ring[slot + place] += ring.dtype.type(i64(np.rint(w * per_unit)))
+                    w = change_at_arrival(
+                        rules, traces, k, rule, s + shift, target, step, learning, arrived, x_pre
+                    )  # fmt: skip
+                    ring[slot + place] += ring.dtype.type(in_ring_units(w, per_unit))
     return events
 
 
@@ -105,23 +80,9 @@ def arrive(model, ring, rules, traces, learning, thread, step):
 def _settle(model, rules, traces, learning, k, target, before):
     """Bring all synapses into a target up to date: spikes and arrivals before a step."""
     if learning:
-        q = rules.projection[k]
-        first = rules.first_synapse[k]
-        target_bits = u64(model.scalars[TARGET_BITS])
-        frozen = rules.option[k, FROZEN] == 1
         for c in range(rules.column_start[target], rules.column_start[target + 1]):
-            synapse = first + i64(rules.column_synapse[c])
-            at = synapse + model.projection_weight[q]
-            source = rules.source_start[k] + i64(rules.column_source[c])
-            delay = i64(u64(model.synapse[synapse]) >> target_bits)
-            arrived, x_pre = last_arrival(rules, traces, k, source, delay, before)
-            w = traces.weight[at]
-            if frozen:
-                traces.change[at] = catch_up(rules, traces, k, target, w, traces.change[at], arrived, x_pre)
-            else:
-                traces.weight[at] = catch_up(rules, traces, k, target, w, w, arrived, x_pre)
-    traces.settled[target] = before
-    traces.settled_count[target] = traces.post_count[target]
+            settle_synapse(model, rules, traces, k, target, c, before)
+    mark_settled(traces, target, before)
 
 
 @compile_kernel
@@ -131,50 +92,28 @@ def note_posts(model, rules, traces, learning, p, spikes, first, stop, step):
         if rules.population[k] != p:
             continue
         n_targets = rules.target_start[k + 1] - rules.target_start[k]
-        nearest = rules.option[k, NEAREST] == 1
         for j in range(first, stop):
             target = i64(spikes[j]) - rules.first_neuron[k]
             if target < 0 or target >= n_targets:
                 continue
             target += rules.target_start[k]
-            since = step - traces.post_last[target]
-            left = decayed(rules.post_decay, rules.post_decay_start[k], rules.post_decay_start[k + 1], since)
-            x = add_to_trace(traces.post_trace[target], left, nearest)
-            traces.post_last[target], traces.post_trace[target] = step, x
-            at = target * HISTORY + (traces.post_count[target] & (HISTORY - 1))
-            traces.post_step[at], traces.post_value[at] = step, x
-            traces.post_count[target] += 1
-            if traces.post_count[target] - traces.settled_count[target] == HISTORY - 2:
+            if note_post(rules, traces, k, target, step):
                 _settle(model, rules, traces, learning, k, target, step + 1)
 
 
 @compile_kernel
 def note_step(rules, traces, step):
     """Spikes noted from now on are those of `step`."""
-    slots = (i64(1) << rules.slot_bits[0]) - 1
     for k in range(rules.projection.size):
-        traces.log_first[(k << rules.slot_bits[0]) + (step & slots)] = traces.log_count[k]
+        traces.log_first[place_of_step(rules, k, step)] = traces.log_count[k]
 
 
 @compile_kernel
-def note_pre(rules, traces, k, source, step):
+def note_source(rules, traces, k, source, step):
     """Remember a spike of a projection's source, which will arrive after the delays of its synapses."""
-    log_mask = (i64(1) << rules.log_bits[k]) - 1
-    traces.log_source[rules.log_start[k] + (traces.log_count[k] & log_mask)] = u32(source)
+    traces.log_source[place_in_log(rules, k, traces.log_count[k])] = u32(source)
     traces.log_count[k] += 1
-    number = rules.source_start[k] + source
-    bits = rules.pre_bits[k]
-    first, mask = rules.pre_start[k] + (source << bits), (i64(1) << bits) - 1
-    count = traces.pre_count[number]
-    x = f32(1.0)
-    if count > 0:
-        before = first + ((count - 1) & mask)
-        since = step - traces.pre_step[before]
-        left = decayed(rules.pre_decay, rules.pre_decay_start[k], rules.pre_decay_start[k + 1], since)
-        x = add_to_trace(traces.pre_value[before], left, rules.option[k, NEAREST] == 1)
-    at = first + (count & mask)
-    traces.pre_step[at], traces.pre_value[at] = step, x
-    traces.pre_count[number] = count + 1
+    note_pre(rules, traces, k, source, step)
 
 
 @compile_kernel
@@ -192,8 +131,7 @@ def apply_changes(model, rules, traces, k):
     low, high = rules.value[k, W_MIN], rules.value[k, W_MAX]
     for c in range(rules.column_start[rules.own_target[k, 0]], rules.column_start[rules.own_target[k, 1]]):
         at = rules.first_synapse[k] + i64(rules.column_synapse[c]) + model.projection_weight[q]
-        traces.weight[at] = clamp(traces.weight[at] + traces.change[at], low, high)
-        traces.change[at] = f32(0.0)
+        apply_change(traces, at, low, high)
 
 
 @compile_kernel
@@ -206,13 +144,13 @@ def normalize(model, rules, traces, k, total, unit):
         start, stop = rules.column_start[target], rules.column_start[target + 1]
         units = i64(0)
         for c in range(start, stop):
-            units += i64(np.rint(np.float64(traces.weight[shift + i64(rules.column_synapse[c])]) / unit))
+            units += count_units(traces.weight[shift + i64(rules.column_synapse[c])], unit)
         if units == 0:
             continue
         factor = total[target - rules.target_start[k]] / (np.float64(units) * unit)
         for c in range(start, stop):
             at = shift + i64(rules.column_synapse[c])
-            traces.weight[at] = clamp(f32(np.float64(traces.weight[at]) * factor), low, high)
+            traces.weight[at] = scale(traces.weight[at], factor, low, high)
 
 
 @compile_kernel

@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from evsim.dynamics import clamp, depress, potentiate, strength
-from evsim.jit import register_jitable
+from evsim.dynamics import add_to_trace, clamp, depress, potentiate, strength
+from evsim.jit import fma, register_jitable
 from evsim.learning import (
     A_MINUS,
     A_PLUS,
     FROZEN,
     HISTORY,
     MINUS_0,
+    NEAREST,
     NEVER,
     PLUS_0,
     TABLE,
@@ -18,6 +19,7 @@ from evsim.learning import (
     W_MIN,
     X_TARGET,
 )
+from evsim.model import TARGET_BITS
 
 f32 = np.float32
 i64 = np.int64
@@ -36,10 +38,10 @@ def dependence(w, value, k, constant, table, at):
     if at < 0:
         return strength(w, value[k, constant], value[k, constant + 1])
     low, high = value[k, W_MIN], value[k, W_MAX]
-    place = (w - low) / (high - low) * f32(TABLE)
-    piece = min(max(i64(place), 0), TABLE - 1)
+    place = (w - low) / (high - low)
+    piece = min(max(i64(place * f32(TABLE)), 0), TABLE - 1)
     left, right = table[at + piece], table[at + piece + 1]
-    return strength(place - f32(piece), left, right - left)
+    return strength(fma(place, f32(TABLE), -f32(piece)), left, right - left)
 
 
 @register_jitable(forceinline=True)
@@ -94,3 +96,146 @@ def last_arrival(rules, traces, k, source, delay, before):
         return i64(NEVER), f32(0.0)
     at = first + (j & ((1 << bits) - 1))
     return traces.pre_step[at] + delay, traces.pre_value[at]
+
+
+@register_jitable(forceinline=True)
+def arrival_rule(rules, k):
+    """What `change_at_arrival` reads of a rule for each synapse."""
+    frozen, together = rules.option[k, FROZEN] == 1, rules.option[k, TOGETHER] == 1
+    first, stop = rules.post_decay_start[k], rules.post_decay_start[k + 1]
+    value = rules.value
+    return frozen, together, first, stop, rules.table_start[k, 1], value[k, A_MINUS], value[k, W_MIN], value[k, W_MAX]
+
+
+@register_jitable(forceinline=True)
+def change_at_arrival(rules, traces, k, rule, at, target, step, learning, arrived, x_pre):
+    """Change the weight of a synapse (traces.weight[at]) at which a spike arrives; returns the one it delivers.
+
+    `rule` is arrival_rule(rules, k); `arrived` and x_pre are the arrival before, as for `catch_up`.
+    """
+    frozen, together, decay_start, decay_stop, minus_at, a_minus, w_min, w_max = rule
+    w = traces.weight[at]
+    last = traces.post_last[target]
+    if not learning or last == NEVER:
+        return w
+    sum_of = traces.change[at] if frozen else w
+    if last >= arrived or (together and arrived > NEVER):
+        sum_of = catch_up(rules, traces, k, i64(target), w, sum_of, arrived, x_pre)
+    if not frozen:
+        w = sum_of
+    since = step - last
+    if not together and since < decay_stop - decay_start:
+        left = rules.post_decay[u64(decay_start + since)]
+        f_minus = dependence(w, rules.value, k, MINUS_0, rules.table, minus_at)
+        sum_of = depress(sum_of, traces.post_trace[target], left, a_minus, f_minus)
+        if not frozen:
+            sum_of = clamp(sum_of, w_min, w_max)
+    if frozen:
+        traces.change[at] = sum_of
+    else:
+        traces.weight[at] = sum_of
+    return w
+
+
+@register_jitable(forceinline=True)
+def in_ring_units(w, per_unit):
+    """A weight as what it adds to the ring."""
+    return i64(np.rint(w * per_unit))
+
+
+@register_jitable(forceinline=True)
+def settle_synapse(model, rules, traces, k, target, c, before):
+    """Bring entry c of a target's column up to date: spikes and arrivals before a step."""
+    synapse = rules.first_synapse[k] + i64(rules.column_synapse[c])
+    at = synapse + model.projection_weight[rules.projection[k]]
+    source = rules.source_start[k] + i64(rules.column_source[c])
+    delay = i64(u64(model.synapse[synapse]) >> u64(model.scalars[TARGET_BITS]))
+    arrived, x_pre = last_arrival(rules, traces, k, source, delay, before)
+    w = traces.weight[at]
+    if rules.option[k, FROZEN] == 1:
+        traces.change[at] = catch_up(rules, traces, k, target, w, traces.change[at], arrived, x_pre)
+    else:
+        traces.weight[at] = catch_up(rules, traces, k, target, w, w, arrived, x_pre)
+
+
+@register_jitable(forceinline=True)
+def mark_settled(traces, target, before):
+    """Note that the column of a target is up to date."""
+    traces.settled[target] = before
+    traces.settled_count[target] = traces.post_count[target]
+
+
+@register_jitable(forceinline=True)
+def note_post(rules, traces, k, target, step):
+    """Remember a spike of a target; returns whether its column must be settled before it spikes again."""
+    since = step - traces.post_last[target]
+    left = decayed(rules.post_decay, rules.post_decay_start[k], rules.post_decay_start[k + 1], since)
+    x = add_to_trace(traces.post_trace[target], left, rules.option[k, NEAREST] == 1)
+    count = traces.post_count[target]
+    at = target * HISTORY + (count & (HISTORY - 1))
+    traces.post_last[target], traces.post_trace[target] = step, x
+    traces.post_step[at], traces.post_value[at] = step, x
+    traces.post_count[target] = count + 1
+    return count + 1 - traces.settled_count[target] == HISTORY - 2
+
+
+@register_jitable(forceinline=True)
+def note_pre(rules, traces, k, source, step):
+    """Remember a spike of a source, numbered within its projection."""
+    number = rules.source_start[k] + source
+    bits = rules.pre_bits[k]
+    first, mask = rules.pre_start[k] + (source << bits), (i64(1) << bits) - 1
+    count = traces.pre_count[number]
+    x = f32(1.0)
+    if count > 0:
+        before = first + ((count - 1) & mask)
+        since = step - traces.pre_step[before]
+        left = decayed(rules.pre_decay, rules.pre_decay_start[k], rules.pre_decay_start[k + 1], since)
+        x = add_to_trace(traces.pre_value[before], left, rules.option[k, NEAREST] == 1)
+    at = first + (count & mask)
+    traces.pre_step[at], traces.pre_value[at] = step, x
+    traces.pre_count[number] = count + 1
+
+
+@register_jitable(forceinline=True)
+def find_delay(synapse, start, stop, delay, target_bits):
+    """The first synapse of a row that has this delay or a longer one."""
+    key = u64(delay) << target_bits
+    while start < stop:
+        middle = (start + stop) >> u64(1)
+        if u64(synapse[middle]) < key:
+            start = middle + u64(1)
+        else:
+            stop = middle
+    return start
+
+
+@register_jitable(forceinline=True)
+def place_in_log(rules, k, number):
+    """Where the log of a projection holds its spike of that number."""
+    return rules.log_start[k] + (number & ((i64(1) << rules.log_bits[k]) - 1))
+
+
+@register_jitable(forceinline=True)
+def place_of_step(rules, k, step):
+    """Where Traces.log_first holds a step."""
+    return (k << rules.slot_bits[0]) + (step & ((i64(1) << rules.slot_bits[0]) - 1))
+
+
+@register_jitable(forceinline=True)
+def apply_change(traces, at, w_min, w_max):
+    """Let the changes of a run act."""
+    traces.weight[at] = clamp(traces.weight[at] + traces.change[at], w_min, w_max)
+    traces.change[at] = f32(0.0)
+
+
+@register_jitable(forceinline=True)
+def count_units(w, unit):
+    """A weight in whole numbers of `unit`, whose sum does not depend on the order."""
+    return i64(np.rint(np.float64(w) / unit))
+
+
+@register_jitable(forceinline=True)
+def scale(w, factor, w_min, w_max):
+    """A weight times a factor, within its bounds."""
+    return clamp(f32(np.float64(w) * factor), w_min, w_max)
