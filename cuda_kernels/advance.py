@@ -3,129 +3,27 @@
 In each window every thread updates its neurons and appends the spikes to one list; the grid meets; warps deliver the
 list's new spikes to the ring; the grid meets again. The list is the recording too: the host drains it between launches,
 and a launch ends while it could still hold every neuron's spikes in every step of one more window.
-
-Casts are explicit throughout: NumPy, which runs in the simulator, and numba disagree on mixed integer types.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 
-from evsim.cuda_kernels.target import SIMULATED, compile_cuda_kernel, compile_device_function, cuda, grid_sync
-from evsim.dynamics import decay_current, fire, integrate, receive, reset
-from evsim.model import (
-    COUPLING,
-    DECAY,
-    DRIVE,
-    GAIN,
-    I4,
-    I8,
-    JUMP,
-    KEY0,
-    KEY1,
-    LEAK,
-    REFRACTORY_STEPS,
-    RING_MASK,
-    TARGET_BITS,
-    V_MIN,
-    V_RESET,
-    V_THRESHOLD,
-    WINDOW,
+from evsim.cuda_kernels.phases import (
+    THREADS,
+    append,
+    append_one,
+    coefficient,
+    deliver,
+    locate,
+    padded_size,
+    potential,
+    record_frames,
+    train_spikes,
 )
-from evsim.philox import PURPOSE_POISSON, philox
+from evsim.cuda_kernels.target import compile_cuda_kernel, compile_device_function, cuda, grid_sync
+from evsim.dynamics import fire, reset
+from evsim.model import REFRACTORY_STEPS, V_RESET, V_THRESHOLD, WINDOW
 
-f32, i32, i64, u32, u64 = np.float32, np.int32, np.int64, np.uint32, np.uint64
-
-THREADS = 8 if SIMULATED else 256  # of a block
-WARP = 8 if SIMULATED else 32  # threads that share a chunk of a row
-CHUNK = 256  # synapses of a row that one warp delivers at a time
-
-
-class Tasks(NamedTuple):
-    """How the rows of a spike are shared out: a task is one chunk of one projection's row."""
-
-    group_population: I8  # (n_neurons / 128,) population of each group of neurons
-    projection: I4  # (n_pop, tasks of a spike), -1: none
-    chunk: I4  # (n_pop, tasks of a spike)
-
-
-@compile_device_function
-def _interval(change_step, first, stop, step):
-    """Which of the intervals that begin at change_step[first:stop] holds `step`; -1 before the first."""
-    low, high = first, stop
-    while low < high:
-        middle = (low + high) >> i64(1)
-        if change_step[middle] <= step:
-            low = middle + i64(1)
-        else:
-            high = middle
-    return low - first - i64(1)
-
-
-@compile_device_function
-def _coefficient(model, p, j, i):
-    """Coefficient j of neuron i of population p."""
-    return model.parameter_value[model.parameter_start[p, j] + model.parameter_step[p, j] * i]
-
-
-@compile_device_function
-def _add_currents(model, p, i, step, drive):
-    for c in range(model.current_start[p], model.current_start[p + i64(1)]):
-        row = _interval(model.current_change_step, model.current_change[c], model.current_change[c + 1], step)
-        if row >= 0 and model.current_range[c, 0] <= i and i < model.current_range[c, 1]:
-            at = model.current_value_start[c] + row * model.current_value_step[c, 0]
-            drive = drive + model.current_value[at + model.current_value_step[c, 1] * (i - model.current_range[c, 0])]
-    return drive
-
-
-@compile_device_function
-def _poisson(model, p, k, i, step):
-    """The fixed-point Poisson input of receptor k of neuron i in this step."""
-    x = i64(0)
-    for s in range(model.poisson_start[p], model.poisson_start[p + i64(1)]):
-        row = _interval(model.poisson_change_step, model.poisson_change[s], model.poisson_change[s + 1], step)
-        inside = model.poisson_range[s, 0] <= i and i < model.poisson_range[s, 1]
-        if model.poisson_receptor[s] != k or row < 0 or not inside:
-            continue
-        call = u64((i >> i64(7)) * i64(32) + (i & i64(31)))
-        step_low, step_high = u64(step) & u64(0xFFFFFFFF), u64(step) >> u64(32)
-        x0, x1, x2, x3 = philox(
-            call, step_low, u64(model.poisson_index[s]), (step_high << u64(8)) | u64(PURPOSE_POISSON),
-            u64(model.scalars[KEY0]), u64(model.scalars[KEY1]),
-        )  # fmt: skip
-        lane = (i >> i64(5)) & i64(3)
-        word = u32(x0 if lane == 0 else x1 if lane == 1 else x2 if lane == 2 else x3)
-        at = model.poisson_class_start[s] + row * model.poisson_class_step[s, 0]
-        one = i64(model.poisson_class[at + model.poisson_class_step[s, 1] * (i - model.poisson_range[s, 0])])
-        count = i64(model.poisson_base[one])
-        j = i64(0)
-        while j < model.poisson_n_thresholds[one] and word > model.poisson_threshold[one, j]:
-            j += i64(1)
-        x += (count + j) * model.poisson_weight[s]
-    return x
-
-
-@compile_device_function
-def _record_frames(model, state, p, i, step, chunk_start, v, v_pre, first_input, padded):
-    """Write neuron i's values into the frames that are due at `step`."""
-    for probe in range(model.probe_population.size):
-        every = model.probe_every[probe]
-        if model.probe_population[probe] != p or step % every != 0:
-            continue
-        start, stop = model.probe_start[probe], model.probe_start[probe + 1]
-        at = start + _interval(model.probe_neuron, start, stop, i)
-        if at < start or model.probe_neuron[at] != i:
-            continue
-        frame = step // every - (chunk_start + every - i64(1)) // every
-        row = state.frame_start[probe] + frame * (stop - start)
-        variable = model.probe_variable[probe]
-        if variable == -1:
-            x = v
-        elif variable == -2:
-            x = v_pre
-        else:
-            x = state.input_current[first_input + variable * padded + i]
-        state.frame_value[row + at - start] = x
+f32, i32, i64 = np.float32, np.int32, np.int64
 
 
 @compile_device_function
@@ -134,106 +32,35 @@ def _update(model, state, tasks, neuron, first_step, n_steps, chunk_start, n_fir
 
     `n_fired` and `list_start` are the block's shared counter and place in the spike list.
     """
-    active = neuron < i64(state.neuron_v.size)
-    p, i = i64(0), i64(0)
-    if active:
-        p = i64(tasks.group_population[neuron >> i64(7)])
-        i = neuron - model.population_start[p]
-        active = i < model.population_size[p] and model.population_input[p] >= 0
+    p, i, active = locate(model, state, tasks, neuron)
     v, refractory = f32(0.0), i32(0)
     if active:
         v, refractory = state.neuron_v[neuron], state.neuron_refractory[neuron]
-    padded = ((model.population_size[p] + i64(127)) >> i64(7)) << i64(7)
-    first_input = model.population_input[p]
-    target_bits, ring_mask = u64(model.scalars[TARGET_BITS]), u64(model.scalars[RING_MASK])
+    padded, first_input = padded_size(model, p), model.population_input[p]
     for w in range(n_steps):
         step = first_step + i64(w)
         fired = False
         if active:
-            drive = _add_currents(model, p, i, step, _coefficient(model, p, i64(DRIVE), i))
-            for k in range(model.population_n_receptors[p]):
-                at = first_input + i64(k) * padded + i
-                slot = ((u64(step) << target_bits) & ring_mask) + u64(at)
-                fixed = i64(state.ring[slot]) + _poisson(model, p, k, i, step)
-                state.ring[slot] = 0
-                j = i64(4) * i64(k)
-                x = f32(fixed) * model.input_unit[p, k]
-                jump = _coefficient(model, p, i64(JUMP) + j, i)
-                if model.parameter_start[p, i64(DECAY) + j] < 0:  # a delta synapse
-                    drive = receive(drive, f32(0.0), x, f32(0.0), jump)
-                else:
-                    current = state.input_current[at]
-                    drive = receive(drive, current, x, _coefficient(model, p, i64(COUPLING) + j, i), jump)
-                    decay, gain = _coefficient(model, p, i64(DECAY) + j, i), _coefficient(model, p, i64(GAIN) + j, i)
-                    state.input_current[at] = decay_current(current, x, decay, gain)
-            leak, v_min = _coefficient(model, p, i64(LEAK), i), _coefficient(model, p, i64(V_MIN), i)
-            v_pre = integrate(v, drive, leak, v_min, refractory)
-            fired = fire(v_pre, _coefficient(model, p, i64(V_THRESHOLD), i), refractory)
+            v_pre = potential(model, state, p, i, step, v, refractory, first_input, padded)
+            fired = fire(v_pre, coefficient(model, p, i64(V_THRESHOLD), i), refractory)
             refractory = i32(max(i64(refractory) - i64(1), i64(0)))
             v = v_pre
             if fired:
-                v = reset(v, _coefficient(model, p, i64(V_RESET), i), model.population_soft_reset[p] == 1)
-                refractory = i32(_coefficient(model, p, i64(REFRACTORY_STEPS), i))
-            _record_frames(model, state, p, i, step, chunk_start, v, v_pre, first_input, padded)
-        _append(state, neuron, step, fired, n_fired, list_start)
+                v = reset(v, coefficient(model, p, i64(V_RESET), i), model.population_soft_reset[p] == 1)
+                refractory = i32(coefficient(model, p, i64(REFRACTORY_STEPS), i))
+            record_frames(model, state, p, i, step, chunk_start, v, v_pre, first_input, padded)
+        append(state, neuron, step, fired, n_fired, list_start)
     if active:
         state.neuron_v[neuron], state.neuron_refractory[neuron] = v, refractory
-
-
-@compile_device_function
-def _append(state, neuron, step, fired, n_fired, list_start):
-    """Append a block's spikes to the list: one global atomic a block."""
-    count = cuda.syncthreads_count(i32(1) if fired else i32(0))
-    if count == 0:
-        return
-    if cuda.threadIdx.x == 0:
-        n_fired[0] = 0
-        list_start[0] = cuda.atomic.add(state.record_count, (0, 0), i64(count))
-    cuda.syncthreads()
-    if fired:
-        at = list_start[0] + i64(cuda.atomic.add(n_fired, 0, i32(1)))
-        state.record_step[0, at] = step
-        state.record_neuron[0, at] = u32(neuron)
-    cuda.syncthreads()
 
 
 @compile_device_function
 def _emit_trains(model, state, thread, n_all, first_step, n_steps):
     """Append the explicit spikes of the window."""
     for p in range(model.population_size.size):
-        start, stop = model.train_start[p], model.train_start[p + 1]
-        first = start + _interval(model.train_step, start, stop, first_step - i64(1)) + i64(1)
-        last = start + _interval(model.train_step, start, stop, first_step + n_steps - i64(1)) + i64(1)
-        for s in range(first + thread, last, n_all):
-            at = cuda.atomic.add(state.record_count, (0, 0), i64(1))
-            state.record_step[0, at] = model.train_step[s]
-            state.record_neuron[0, at] = model.train_neuron[s]
-
-
-@compile_device_function
-def _deliver(model, state, tasks, thread, n_all, begin, end):
-    """Add the weights of the rows of spikes [begin, end) to the ring, a chunk of a row a warp at a time."""
-    lane, warp, n_warps = thread % i64(WARP), thread // i64(WARP), n_all // i64(WARP)
-    per_spike = i64(tasks.projection.shape[1])
-    target_bits, ring_mask = u64(model.scalars[TARGET_BITS]), u64(model.scalars[RING_MASK])
-    for task in range(warp, (end - begin) * per_spike, n_warps):
-        spike, part = begin + i64(task) // per_spike, i64(task) % per_spike
-        neuron = i64(state.record_neuron[0, spike])
-        p = i64(tasks.group_population[neuron >> i64(7)])
-        q = i64(tasks.projection[p, part])
-        if q < 0 or neuron < model.projection_source[q, 0] or neuron >= model.projection_source[q, 1]:
-            continue
-        row = model.projection_row[q] + neuron - model.projection_source[q, 0]
-        start = model.row_start[row] + i64(tasks.chunk[p, part]) * i64(CHUNK)
-        stop = min(model.row_start[row + i64(1)], start + i64(CHUNK))
-        base = u64(state.record_step[0, spike]) << target_bits
-        uniform, shift = model.projection_uniform[q] == 1, model.projection_shift[q]
-        weight = model.projection_fixed_weight[q]
-        for s in range(start + lane, stop, i64(WARP)):
-            if not uniform:
-                weight = i64(model.synapse_weight[i64(s) + model.projection_weight[q]]) << shift
-            at = (u64(model.synapse[s]) + base) & ring_mask
-            cuda.atomic.add(state.ring, at, state.ring.dtype.type(weight))
+        first, stop = train_spikes(model, p, first_step, n_steps)
+        for s in range(first + thread, stop, n_all):
+            append_one(state, model.train_neuron[s], model.train_step[s])
 
 
 @compile_cuda_kernel((THREADS, 1))
@@ -260,7 +87,7 @@ def advance(model, state, tasks, chunk_start, n_steps):
         _emit_trains(model, state, thread, n_all, first_step, n)
         grid_sync()
         end = state.record_count[0, 0]
-        _deliver(model, state, tasks, thread, n_all, begin, end)
+        deliver(model, state, tasks, thread, n_all, begin, end)
         grid_sync()
         begin = end
         done += n

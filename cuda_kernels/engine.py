@@ -11,8 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim.build import Built
-from evsim.cuda_kernels.advance import CHUNK, THREADS, Tasks, advance
+from evsim.cuda_kernels import columns
+from evsim.cuda_kernels.advance import advance
+from evsim.cuda_kernels.learn import Notes, advance_learning
+from evsim.cuda_kernels.phases import CHUNK, THREADS, Tasks
 from evsim.cuda_kernels.target import SIMULATED, check_device, configure_launch, cuda, largest_grid
+from evsim.learning import Rules, Traces, nothing_plastic
 from evsim.model import Model, State
 from evsim.tally import tally_spikes
 
@@ -26,7 +30,7 @@ class _Buffer(NamedTuple):
     step: NDArray[np.int64]
     neuron: NDArray[np.uint32]
     frames: NDArray[np.float32]
-    ending: NDArray[np.int64]  # (2, 8) as State.record_count: spikes, steps done
+    ending: NDArray[np.int64]  # (2, 8) as State.record_count: spikes, steps done, events at plastic synapses
     ended: Any  # event
     first_step: NDArray[np.int64]  # (1,) of the chunk
 
@@ -42,11 +46,13 @@ class CudaEngine:
         if not SIMULATED:
             built.memory.check(self.device.memory_free)
         self._built = built
-        self._tasks = _share_out(built)
-        self._out_degree = _out_degree(built.model)
+        plastic = built.learning[0][0].projection if built.learning else np.zeros(0, np.int64)
+        self._tasks = _share_out(built, plastic)
+        self._out_degree = _out_degree(built.model, plastic)
         self._device_arrays: dict[str, tuple[NDArray[Any], Any]] = {}
         self._running, self._leaving = cuda.stream(), cuda.stream()
         self.n_launches, self.launch_seconds = 0, 0.0
+        self._learned = self._send_learning() if _learns(built) else ()
         self.record(built.model, built.state)
 
     def record(self, model: Model, state: State) -> None:
@@ -62,10 +68,11 @@ class CudaEngine:
         self._buffers = [_make_buffer(shared, capacity, state) for _ in range(2)]
         self._model: Any = Model(**{name: self._send(name, array) for name, array in model._asdict().items()})
         self._device_tasks = Tasks(*map(cuda.to_device, self._tasks))
-        arguments = (self._model, self._buffers[0].state, self._device_tasks, 0, 0)
+        kernel = advance_learning if self._learned else advance
+        arguments = (self._model, self._buffers[0].state, self._device_tasks, *self._learned, 0, 0)
         wanted = -(-layout.n_neurons // THREADS)
-        blocks = min(wanted, largest_grid(advance, arguments, THREADS))
-        self._launch = configure_launch(advance, blocks, THREADS, self._running)
+        blocks = min(wanted, largest_grid(kernel, arguments, THREADS))
+        self._launch = configure_launch(kernel, blocks, THREADS, self._running)
         cuda.synchronize()
 
     def start(self, first_step: int, n_steps: int) -> None:
@@ -74,7 +81,7 @@ class CudaEngine:
         self._buffers.reverse()
         buffer = self._buffers[0]
         buffer.state.record_count.copy_to_device(_NOTHING, self._running)
-        self._launch(self._model, buffer.state, self._device_tasks, first_step, n_steps)
+        self._launch(self._model, buffer.state, self._device_tasks, *self._learned, first_step, n_steps)
         buffer.state.record_count.copy_to_host(buffer.ending, self._running)
         buffer.ended.record(self._running)
         buffer.first_step[0] = first_step
@@ -100,7 +107,7 @@ class CudaEngine:
         self._host.frame_value[:] = buffer.frames
         in_order = np.sort((buffer.step[:n_spikes] - buffer.first_step) << 32 | buffer.neuron[:n_spikes])
         step, neuron = (in_order >> 32) + buffer.first_step, in_order.astype(np.uint32)
-        self._tally(step, neuron)
+        self._tally(step, neuron, int(buffer.ending[0, 2]))
         wanted = self._recorded[neuron] == 1
         n_recorded = int(wanted.sum())
         self._host.record_step[0, :n_recorded] = step[wanted]
@@ -109,15 +116,64 @@ class CudaEngine:
 
     def pull(self) -> None:
         """Copy the neurons' state back."""
-        for name in ("neuron_v", "neuron_refractory", "input_current"):
-            getattr(self._buffers[0].state, name).copy_to_host(getattr(self._host, name))
+        for name in ("neuron_v", "neuron_refractory", "neuron_theta", "input_current"):
+            if getattr(self._host, name).size:
+                getattr(self._buffers[0].state, name).copy_to_host(getattr(self._host, name))
 
-    def _tally(self, step: NDArray[np.int64], neuron: NDArray[np.uint32]) -> None:
-        population_spikes = self._host.population_spikes[0]
-        start = self._built.layout.population_start
-        group_population = self._tasks.group_population
-        events, checksum = tally_spikes(step, neuron, group_population, start, self._out_degree, population_spikes)
-        self._host.thread_total[0, 0] += np.uint64(events)
+    def pull_weights(self) -> None:
+        """Copy the weights back, if any change."""
+        if self._built.learning:
+            self._model.synapse_weight.copy_to_host(self._built.model.synapse_weight)
+
+    def switch_learning(self, on: bool) -> None:
+        """Let weights and thresholds change from now on, or not."""
+        self._host.learning[0] = on
+        self._buffers[0].state.learning.copy_to_device(self._host.learning)
+
+    def settle(self, before: int) -> None:
+        """Bring all plastic synapses up to date: spikes and arrivals before a step."""
+        self._each_target(columns.settle_all, int(self._host.learning[0]), before)
+
+    def apply_changes(self, k: int) -> None:
+        """Add to the weights of plastic projection k what has added up in a run."""
+        self._each_target(columns.apply_changes, k)
+
+    def normalize(self, k: int, total: NDArray[np.float64], unit: float) -> None:
+        """Scale the weights into each target of plastic projection k to sum to total, in whole numbers of unit."""
+        self._each_target(columns.normalize, k, cuda.to_device(total), unit)
+
+    def _each_target(self, kernel: Any, *arguments: Any) -> None:
+        """Run a kernel with a block for each target of plastic projections."""
+        if self._built.learning:
+            rules, traces, _ = self._learned
+            launch = configure_launch(kernel, traces.post_count.size, THREADS, self._running)
+            launch(self._model, rules, traces, *arguments)
+            self._running.synchronize()
+
+    def _send_learning(self) -> tuple[Any, ...]:
+        """(Rules, Traces, Notes) on the device."""
+        model = self._built.model
+        rules, traces = self._built.learning[0] if self._built.learning else nothing_plastic()
+        on_device = {name: cuda.to_device(array) for name, array in traces._asdict().items() if name != "weight"}
+        weight = self._send("synapse_weight", model.synapse_weight).view(np.float32)
+        longest = [int(np.diff(_rows(model, q)).max(initial=0)) for q in rules.projection]
+        notes = Notes(
+            n_chunks=np.array([-(-n // CHUNK) for n in longest], np.int64),
+            winner=np.zeros(len(self._built.layout.populations), np.uint64),
+            full=np.zeros(traces.post_count.size, np.int64),
+            n_full=np.zeros(1, np.int64),
+        )
+        return (
+            Rules(*map(cuda.to_device, rules)),
+            Traces(weight=weight, **on_device),
+            Notes(*map(cuda.to_device, notes)),
+        )
+
+    def _tally(self, step: NDArray[np.int64], neuron: NDArray[np.uint32], plastic_events: int) -> None:
+        start, group_population = self._built.layout.population_start, self._tasks.group_population
+        counts = self._host.population_spikes[0], self._host.neuron_spikes
+        events, checksum = tally_spikes(step, neuron, group_population, start, self._out_degree, *counts)
+        self._host.thread_total[0, 0] += np.uint64(events + plastic_events)
         self._host.thread_total[0, 1:2] += np.uint64(checksum)
 
     def _send(self, name: str, array: NDArray[Any]) -> Any:
@@ -152,16 +208,26 @@ def _make_buffer(shared: dict[str, Any], capacity: int, state: State) -> _Buffer
     )
 
 
-def _share_out(built: Built) -> Tasks:
-    """The tasks that deliver one spike of each population."""
+def _learns(built: Built) -> bool:
+    """Whether anything changes in the network but potentials and currents, or neurons compete."""
+    model = built.model
+    return bool(built.learning) or bool(model.population_theta[:, 0].any() or model.population_one_winner.any())
+
+
+def _rows(model: Model, q: int) -> NDArray[np.int64]:
+    """The starts of a projection's rows, and the end of the last."""
+    first, stop = model.projection_source[q]
+    return model.row_start[model.projection_row[q] : model.projection_row[q] + stop - first + 1]
+
+
+def _share_out(built: Built, plastic: NDArray[np.int64]) -> Tasks:
+    """The tasks that deliver one spike of each population, but over plastic projections."""
     model, layout = built.model, built.layout
     shares: list[list[tuple[int, int]]] = []
     for p in range(len(layout.populations)):
         share = []
         for q in range(model.outgoing_start[p], model.outgoing_start[p + 1]):
-            first = model.projection_row[q]
-            rows = model.row_start[first : first + np.diff(model.projection_source[q])[0] + 1]
-            longest = int(np.diff(rows).max(initial=0))
+            longest = 0 if q in plastic else int(np.diff(_rows(model, q)).max(initial=0))
             share += [(q, chunk) for chunk in range(-(-longest // CHUNK))]
         shares.append(share)
     width = max(1, *(len(share) for share in shares))
@@ -171,10 +237,10 @@ def _share_out(built: Built) -> Tasks:
     return Tasks(layout.group_population(), np.ascontiguousarray(table[:, :, 0]), np.ascontiguousarray(table[:, :, 1]))
 
 
-def _out_degree(model: Model) -> NDArray[np.int64]:
-    """Synapses that leave each neuron."""
+def _out_degree(model: Model, plastic: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Synapses that leave each neuron and are not plastic."""
     degree = np.zeros(int(model.population_start[-1]), np.int64)
     for q, (first, stop) in enumerate(model.projection_source):
-        row = model.projection_row[q]
-        degree[first:stop] += np.diff(model.row_start[row : row + stop - first + 1])
+        if q not in plastic:
+            degree[first:stop] += np.diff(_rows(model, q))
     return degree

@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 
 from evsim.build import build
-from evsim.cuda_kernels.advance import Tasks, advance
+from evsim.cuda_kernels import columns
+from evsim.cuda_kernels.advance import advance
+from evsim.cuda_kernels.learn import Notes, advance_learning
 from evsim.cuda_kernels.machine_code import MachineCode, compile_machine_code
+from evsim.cuda_kernels.phases import Tasks
+from evsim.learning import nothing_plastic
 from evsim.reference_networks import brunel
 
 __all__ = ["compile_all", "example_kernels", "format_markdown"]
@@ -23,6 +27,13 @@ def example_kernels() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     for sums, ring in (("32-bit sums", np.zeros(2, np.int32)), ("64-bit sums", np.zeros(2, np.int64))):
         state: Any = built.state._replace(ring=ring)
         yield sums, advance, (built.model, state, tasks, np.int64(0), np.int64(0))
+        notes = Notes(np.zeros(1, np.int64), np.zeros(2, np.uint64), np.zeros(1, np.int64), np.zeros(1, np.int64))
+        learned = *nothing_plastic(), notes
+        yield sums, advance_learning, (built.model, state, tasks, *learned, np.int64(0), np.int64(0))
+    plastic = built.model, *nothing_plastic()
+    yield "", columns.settle_all, (*plastic, np.int64(1), np.int64(0))
+    yield "", columns.apply_changes, (*plastic, np.int64(0))
+    yield "", columns.normalize, (*plastic, np.int64(0), np.zeros(1), 1.0)
 
 
 def compile_all() -> list[tuple[str, MachineCode]]:

@@ -4,7 +4,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from evsim import learning_kernels
 from evsim.build import Built
 from evsim.cpu_kernels import advance
 from evsim.layout import Layout
@@ -53,6 +55,34 @@ class CpuEngine:
 
     def pull(self) -> None:
         """Bring State up to date: it always is."""
+
+    def pull_weights(self) -> None:
+        """Bring the weights up to date that the host reads: they are those of the kernels."""
+
+    def switch_learning(self, on: bool) -> None:
+        """Let weights and thresholds change from now on, or not."""
+        self._state.learning[0] = on
+
+    def settle(self, before: int) -> None:
+        """Bring all plastic synapses up to date: spikes and arrivals before a step."""
+        self._each_thread(learning_kernels.settle_all, self._state.learning[0] == 1, before)
+
+    def apply_changes(self, k: int) -> None:
+        """Add to the weights of plastic projection k what has added up in a run."""
+        self._each_thread(learning_kernels.apply_changes, k)
+
+    def normalize(self, k: int, total: NDArray[np.float64], unit: float) -> None:
+        """Scale the weights into each target of plastic projection k to sum to total, in whole numbers of unit."""
+        self._each_thread(learning_kernels.normalize, k, total, unit)
+
+    def _each_thread(self, kernel: Any, *arguments: Any) -> None:
+        """Run a kernel over each thread's plastic synapses."""
+        own = [learned for learned in self._learning if learned is not None]
+        others = [self._pool.submit(kernel, self._model, *learned, *arguments) for learned in own[1:]]
+        for learned in own[:1]:
+            kernel(self._model, *learned, *arguments)
+        for other in others:
+            other.result()
 
 
 def _scratch(state: State, layout: Layout) -> tuple[Any, ...]:

@@ -1,11 +1,10 @@
 """Weights that learn, between runs: brought up to date, applied, normalised, read."""
 
-from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evsim import learning_kernels
 from evsim.build import Built
 from evsim.learning import FROZEN
 
@@ -13,11 +12,10 @@ SUM_BITS = 40  # a normalised column's weights are summed in units of the larges
 
 
 class Learner:
-    """What `Simulation` does to plastic projections while no step is under way."""
+    """What `Simulation` does to plastic projections while no step is under way, by the verbs of an engine."""
 
-    def __init__(self, built: Built) -> None:
-        self._model, self._learning, self._flag = built.model, built.learning, built.state.learning
-        self._pool = ThreadPoolExecutor(max(1, len(built.learning)))
+    def __init__(self, built: Built, engine: Any) -> None:
+        self._engine, self._learning, self._flag = engine, built.learning, built.state.learning
         if built.learning:
             self.settle(0)  # compiles, or loads, the kernels
 
@@ -29,11 +27,16 @@ class Learner:
     def switch(self, on: bool, step: int) -> None:
         """Let weights and thresholds change from `step` on, or not."""
         self.settle(step)
-        self._flag[0] = on
+        self._engine.switch_learning(on)
 
     def settle(self, step: int) -> None:
         """Bring all weights up to date, as they are before `step`."""
-        self._each_thread(learning_kernels.settle_all, self.learning, step)
+        self._engine.settle(step)
+
+    def fetch(self, step: int) -> None:
+        """Bring the weights that the host reads up to date, as they are before `step`."""
+        self.settle(step)
+        self._engine.pull_weights()
 
     def apply(self, step: int) -> None:
         """At the end of a run: let the changes act that rules with apply="run" have kept back."""
@@ -41,7 +44,7 @@ class Learner:
         if frozen.any():
             self.settle(step)
             for k in np.flatnonzero(frozen):
-                self._each_thread(learning_kernels.apply_changes, k)
+                self._engine.apply_changes(int(k))
 
     def normalize(self, q: int, total: NDArray[np.float64], step: int) -> None:
         """Scale the weights into each target of projection q (its place in Model) to sum to total (n_targets,)."""
@@ -49,10 +52,4 @@ class Learner:
         rules = self._learning[0][0]
         k = int(rules.number[q])
         unit = 2.0 ** np.ceil(np.log2(np.abs(rules.value[k, 3:5]).max())) / 2.0**SUM_BITS
-        self._each_thread(learning_kernels.normalize, k, total, unit)
-
-    def _each_thread(self, kernel, *arguments) -> None:  # type: ignore[no-untyped-def]
-        def work(t: int) -> None:
-            kernel(self._model, *self._learning[t], *arguments)
-
-        list(self._pool.map(work, range(len(self._learning))))
+        self._engine.normalize(k, total, unit)

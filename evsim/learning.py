@@ -7,7 +7,9 @@ until then, the last HISTORY of them. Should a target spike more often than that
 column at most every HISTORY - 2 postsynaptic ones.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from evsim.model import F4, I8, U1, U4
 
@@ -74,3 +76,14 @@ class Traces(NamedTuple):
     post_value: F4  # (n_targets, HISTORY)
     settled: I8  # (n_targets,) spikes before this step have changed the weights of the column
     settled_count: I8  # (n_targets,) how many there were
+
+
+def nothing_plastic() -> tuple[Rules, Traces]:
+    """Of a network without plastic projections."""
+    dtypes: dict[Any, Any] = {I8: np.int64, F4: np.float32, U1: np.uint8, U4: np.uint32}
+    tables = ("value", "option", "table_start", "source_neuron", "own_target")
+
+    def fill(kind: Any) -> Any:
+        return kind(*(np.zeros((0, 2) if name in tables else 0, dtypes[t]) for name, t in kind.__annotations__.items()))
+
+    return fill(Rules), fill(Traces)

@@ -140,7 +140,7 @@ def change_at_arrival(rules, traces, k, rule, at, target, step, learning, arrive
 @register_jitable(forceinline=True)
 def in_ring_units(w, per_unit):
     """A weight as what it adds to the ring."""
-    return i64(np.rint(w * per_unit))
+    return i64(round(w * per_unit))
 
 
 @register_jitable(forceinline=True)
@@ -232,7 +232,7 @@ def apply_change(traces, at, w_min, w_max):
 @register_jitable(forceinline=True)
 def count_units(w, unit):
     """A weight in whole numbers of `unit`, whose sum does not depend on the order."""
-    return i64(np.rint(np.float64(w) / unit))
+    return i64(round(np.float64(w) / unit))
 
 
 @register_jitable(forceinline=True)

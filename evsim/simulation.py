@@ -77,7 +77,7 @@ class Simulation:
         self._sink: MemorySink | RecordingWriter = MemorySink()
         self._recording = False
         self._engine = _make_engine(self.backend, self._built)
-        self._learner = Learner(self._built)
+        self._learner = Learner(self._built, self._engine)
 
     @property
     def time(self) -> float:
@@ -325,7 +325,7 @@ class Simulation:
         """Every synapse of a projection, with its weight and delay as used."""
         model, layout = self._built.model, self._built.layout
         q = self._place(projection, "synapses")
-        self._learner.settle(self._step)
+        self._learner.fetch(self._step)
         n_rows = len(projection.source) * self.threads
         row_start = model.row_start[model.projection_row[q] : model.projection_row[q] + n_rows + 1]
         entries = model.synapse[row_start[0] : row_start[-1]].astype(np.int64)

@@ -17,12 +17,13 @@ def spike_hash(step, neuron, population):
 
 
 @compile_kernel
-def tally_spikes(step, neuron, group_population, population_start, out_degree, population_spikes):
-    """Add spikes to population_spikes; returns their synaptic events and the sum of their hashes."""
+def tally_spikes(step, neuron, group_population, population_start, out_degree, population_spikes, neuron_spikes):
+    """Add spikes to population_spikes and neuron_spikes; returns their synaptic events and the sum of their hashes."""
     events, checksum = u64(0), u64(0)
     for j in range(step.size):
         p = group_population[neuron[j] >> 7]
         population_spikes[p] += 1
+        neuron_spikes[neuron[j]] += 1
         events += u64(out_degree[neuron[j]])
         checksum += spike_hash(u64(step[j]), u64(neuron[j]) - u64(population_start[p]), u64(p))
     return events, checksum

@@ -41,20 +41,103 @@ def soft_reset_and_wide_sums():
     return net, {cells: "v"}
 
 
+def plastic_network(rule, delay, seed, n_inputs=20, n_cells=30, rate=400.0):
+    """Neurons driven by noise, whose spikes go over plastic synapses to others that noise drives too."""
+    net = evsim.Network(dt=1.0, seed=seed)
+    trains = net.add_spike_source("trains", 4, [0, 1, 0, 3, 2], [0.0, 1.0, 2.0, 3.0, 9.0])
+    inputs = net.add_population("inputs", n_inputs, evsim.LIF(tau_mem=5.0, v_threshold=1.0))
+    cells = net.add_population("cells", n_cells, evsim.LIF(tau_mem=10.0, v_threshold=1.0))
+    net.add_poisson("noise", [inputs, cells[3:]], rate=rate, weight=0.8)
+    weight = evsim.uniform(rule.w_min + 0.1, rule.w_max - 0.1)
+    net.connect(inputs, cells, evsim.pairwise_bernoulli(0.6), weight=weight, delay=delay, plasticity=rule)
+    net.connect(trains, cells, evsim.all_to_all(), weight=weight, delay=2.0, plasticity=rule)
+    net.connect(cells, cells[:20], evsim.fixed_indegree(4), weight=weight, delay=1.0, plasticity=rule)
+    net.connect(cells, cells, evsim.fixed_indegree(5), weight=-0.1, delay=2.0)
+    return net, {cells[:4]: "v"}
+
+
+def learning_switched_and_normalized():
+    """Changes at each arrival and spike, over delays of 1 to 4 steps; off in the second run, then normalised."""
+
+    def between(sim, i):
+        sim.learning = i == 1
+        for projection in sim.network.projections[:2] if i == 1 else ():
+            sim.normalize(projection, 2.0)
+
+    return *plastic_network(evsim.PairSTDP(a_plus=0.05, a_minus=0.04), evsim.uniform(1.0, 4.0), 6), between
+
+
+def tabulated_dependence():
+    """Both changes at once, only nearest spikes count, a power of the weight from a table, Euler's decay."""
+    rule = evsim.PairSTDP(
+        a_plus=0.05, a_minus=0.04, order="together", traces="nearest", dependence=("power", 0.4), decay="euler"
+    )
+    return plastic_network(rule, 3.0, 7)
+
+
+def changes_at_the_end():
+    """Weights that change between runs, by functions of the weight, with a target trace."""
+    functions = (lambda w: 1.0 - w * w, lambda w: np.sqrt(w))
+    rule = evsim.PairSTDP(a_plus=0.02, a_minus=0.03, x_target=0.2, dependence=functions, apply="run")
+    return plastic_network(rule, evsim.uniform(1.0, 3.0), 8)
+
+
+def full_columns():
+    """Targets that spike so often between two arrivals that their columns are settled; rows of several chunks."""
+    rule = evsim.PairSTDP(a_plus=0.01, a_minus=0.01, order="together")
+    net, state = plastic_network(rule, 2.0, 9, n_inputs=3, n_cells=300, rate=150.0)
+    cells = net.populations["cells"]
+    net.add_current("on", cells[:6], amplitude=20.0)
+    return net, state
+
+
+def competing_neurons():
+    """Adaptive thresholds and one winner a step among neurons with plastic inputs, some of them alike."""
+    net = evsim.Network(dt=0.5, seed=10)
+    inputs = net.add_population("inputs", 30, evsim.LIF(tau_mem=5.0, v_threshold=1.0))
+    lif = evsim.LIF(tau_mem=10.0, v_threshold=1.0, t_ref=1.0, theta_plus=0.02, tau_theta=50.0)
+    cells = net.add_population("cells", 300, lif, one_winner=True)
+    others = net.add_population("others", 10, evsim.LIF(tau_mem=10.0, v_threshold=1.0, theta_plus=0.05))
+    net.add_poisson("noise", inputs, rate=900.0, weight=0.7)
+    rule = evsim.PairSTDP(a_plus=0.05, a_minus=0.04, x_target=0.2)
+    weight = np.resize([0.2, 0.3, 0.3, 0.1], (30, 300))
+    net.connect(inputs, cells, evsim.all_to_all(), weight=weight, delay=0.5, plasticity=rule)
+    net.connect(cells, others, evsim.all_to_all(), weight=1.5, delay=1.0)
+    net.connect(others, cells, evsim.all_to_all(), weight=-0.1, delay=1.0)
+
+    def between(sim, i):
+        sim.learning = i == 1
+
+    return net, {cells[:3]: ["v", "v_pre_reset"]}, between
+
+
 CASES = [delta_neurons_with_noise, two_receptors_and_currents, soft_reset_and_wide_sums]
+LEARNING_CASES = [
+    learning_switched_and_normalized,
+    tabulated_dependence,
+    changes_at_the_end,
+    full_columns,
+    competing_neurons,
+]
 
 
 def run(case, backend, steps, path=None):
     """The simulation after all its runs, and everything it recorded and left."""
-    net, state = case()
+    net, state, *between = case()
     populations = list(net.populations.values())
     sim = evsim.Simulation(net, backend=backend)
     sim.record(path, spikes=populations[:1], state=state, every=2 * net.dt)
-    for n in steps:
+    for i, n in enumerate(steps):
+        if i and between:
+            between[0](sim, i - 1)
         sim.run(n * net.dt)
     recorded = [sim.spikes(populations[0])]
     recorded += [sim.state(p.population, p.variable).values for p in sim._recorder.probes]
-    recorded += [sim.values(p) for p in populations if p.name not in ("source",)]
+    neurons = [p for p in populations if not isinstance(p.model, evsim.network.SpikeSource)]
+    recorded += [sim.values(p) for p in neurons]
+    recorded += [sim.values(p, "theta") for p in neurons if getattr(p.model, "theta_plus", 0.0)]
+    recorded += [sim.neuron_spikes(p) for p in populations]
+    recorded += [sim.synapses(q).weight for q in net.projections]
     return sim, recorded
 
 

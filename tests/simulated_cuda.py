@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cuda_cases import CASES, assert_equal, delta_neurons_with_noise, soft_reset_and_wide_sums
+from cuda_cases import CASES, LEARNING_CASES, assert_equal, delta_neurons_with_noise, soft_reset_and_wide_sums
 
 import evsim
 import evsim.cuda_kernels.engine as engine
@@ -14,6 +14,11 @@ pytestmark = pytest.mark.skipif(not SIMULATED, reason="needs NUMBA_ENABLE_CUDASI
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_both_backends_give_the_same_numbers(case):
     assert_equal(case)
+
+
+@pytest.mark.parametrize("case", LEARNING_CASES, ids=lambda case: case.__name__)
+def test_both_backends_learn_the_same(case):
+    assert_equal(case, (17, 3, 8))
 
 
 def test_wide_sums_are_wide():

@@ -4,9 +4,19 @@
 """
 
 import pytest
-from cuda_cases import CASES, assert_equal, assert_same, delta_neurons_with_noise, run, two_receptors_and_currents
+from cuda_cases import (
+    CASES,
+    LEARNING_CASES,
+    assert_equal,
+    assert_same,
+    delta_neurons_with_noise,
+    plastic_network,
+    run,
+    two_receptors_and_currents,
+)
 from numba.core import config
 
+import evsim
 from evsim.backend import reason_against_gpu
 from evsim.reference_networks import brunel, microcircuit, vogels
 
@@ -33,6 +43,22 @@ def vogels_network():
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_every_feature(case):
+    assert_equal(case, LONG)
+
+
+@pytest.mark.parametrize("case", LEARNING_CASES, ids=lambda case: case.__name__)
+def test_every_way_to_learn(case):
+    assert_equal(case, (17, 3, 8) if SIMULATED else (700, 300, 500))
+
+
+def test_a_network_of_many_blocks_learns():
+    """A million synapses of either sign, so that the neurons neither fall silent nor always fire."""
+
+    def case():
+        rule = evsim.PairSTDP(a_plus=0.02, a_minus=0.02, w_min=-0.5, w_max=0.5)
+        n_inputs, n_cells = (5, 20) if SIMULATED else (1000, 2000)
+        return plastic_network(rule, evsim.uniform(1.0, 9.0), 11, n_inputs, n_cells)
+
     assert_equal(case, LONG)
 
 
