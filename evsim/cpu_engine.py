@@ -77,10 +77,10 @@ class CpuEngine:
 
     def _each_thread(self, kernel: Any, *arguments: Any) -> None:
         """Run a kernel over each thread's plastic synapses."""
-        own = [learned for learned in self._learning if learned is not None]
-        others = [self._pool.submit(kernel, self._model, *learned, *arguments) for learned in own[1:]]
-        for learned in own[:1]:
-            kernel(self._model, *learned, *arguments)
+        calls = [(self._model, *learned, *arguments) for learned in self._learning if learned is not None]
+        others = [self._pool.submit(kernel, *of_thread) for of_thread in calls[1:]]
+        for of_thread in calls[:1]:
+            kernel(*of_thread)
         for other in others:
             other.result()
 

@@ -114,26 +114,24 @@ def change_at_arrival(rules, traces, k, rule, at, target, step, learning, arrive
     `rule` is arrival_rule(rules, k); `arrived` and x_pre are the arrival before, as for `catch_up`.
     """
     frozen, together, decay_start, decay_stop, minus_at, a_minus, w_min, w_max = rule
-    w = traces.weight[at]
-    last = traces.post_last[target]
-    if not learning or last == NEVER:
-        return w
-    sum_of = traces.change[at] if frozen else w
-    if last >= arrived or (together and arrived > NEVER):
-        sum_of = catch_up(rules, traces, k, i64(target), w, sum_of, arrived, x_pre)
-    if not frozen:
-        w = sum_of
-    since = step - last
-    if not together and since < decay_stop - decay_start:
-        left = rules.post_decay[u64(decay_start + since)]
-        f_minus = dependence(w, rules.value, k, MINUS_0, rules.table, minus_at)
-        sum_of = depress(sum_of, traces.post_trace[target], left, a_minus, f_minus)
+    w, last = traces.weight[at], traces.post_last[target]
+    if learning and last > NEVER:
+        sum_of = traces.change[at] if frozen else w
+        if last >= arrived or (together and arrived > NEVER):
+            sum_of = catch_up(rules, traces, k, i64(target), w, sum_of, arrived, x_pre)
         if not frozen:
-            sum_of = clamp(sum_of, w_min, w_max)
-    if frozen:
-        traces.change[at] = sum_of
-    else:
-        traces.weight[at] = sum_of
+            w = sum_of
+        since = step - last
+        if not together and since < decay_stop - decay_start:
+            left = rules.post_decay[u64(decay_start + since)]
+            f_minus = dependence(w, rules.value, k, MINUS_0, rules.table, minus_at)
+            sum_of = depress(sum_of, traces.post_trace[target], left, a_minus, f_minus)
+            if not frozen:
+                sum_of = clamp(sum_of, w_min, w_max)
+        if frozen:
+            traces.change[at] = sum_of
+        else:
+            traces.weight[at] = sum_of
     return w
 
 
