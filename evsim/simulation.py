@@ -325,7 +325,8 @@ class Simulation:
         """Every synapse of a projection, with its weight and delay as used."""
         model, layout = self._built.model, self._built.layout
         q = self._place(projection, "synapses")
-        self._learner.fetch(self._step)
+        if projection.plasticity is not None:
+            self._learner.fetch(self._step)
         n_rows = len(projection.source) * self.threads
         row_start = model.row_start[model.projection_row[q] : model.projection_row[q] + n_rows + 1]
         entries = model.synapse[row_start[0] : row_start[-1]].astype(np.int64)

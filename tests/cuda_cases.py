@@ -111,6 +111,17 @@ def competing_neurons():
     return net, {cells[:3]: ["v", "v_pre_reset"]}, between
 
 
+def thresholds_without_plasticity():
+    """Adaptive thresholds and a winner where no synapse learns; soft reset."""
+    net = evsim.Network(dt=1.0, seed=12)
+    lif = evsim.LIF(tau_mem=10.0, v_threshold=1.0, v_reset=None, theta_plus=0.1, tau_theta=20.0)
+    cells = net.add_population("cells", 20, lif)
+    winners = net.add_population("winners", 20, lif, one_winner=True)
+    net.add_poisson("noise", [cells, winners], rate=500.0, weight=0.9)
+    net.connect(cells, winners, evsim.fixed_indegree(5), weight=0.3, delay=3.0)
+    return net, {winners: "v"}
+
+
 CASES = [delta_neurons_with_noise, two_receptors_and_currents, soft_reset_and_wide_sums]
 LEARNING_CASES = [
     learning_switched_and_normalized,
@@ -118,6 +129,7 @@ LEARNING_CASES = [
     changes_at_the_end,
     full_columns,
     competing_neurons,
+    thresholds_without_plasticity,
 ]
 
 

@@ -2,7 +2,14 @@
 
 import numpy as np
 import pytest
-from cuda_cases import CASES, LEARNING_CASES, assert_equal, delta_neurons_with_noise, soft_reset_and_wide_sums
+from cuda_cases import (
+    CASES,
+    LEARNING_CASES,
+    assert_equal,
+    delta_neurons_with_noise,
+    soft_reset_and_wide_sums,
+    tabulated_dependence,
+)
 
 import evsim
 import evsim.cuda_kernels.engine as engine
@@ -26,7 +33,8 @@ def test_wide_sums_are_wide():
     assert evsim.Simulation(net)._built.state.ring.dtype == np.int64
 
 
-def test_a_full_list_ends_a_launch_and_the_run_goes_on_exactly(monkeypatch):
+@pytest.mark.parametrize(("case", "steps"), [(delta_neurons_with_noise, 12), (tabulated_dependence, 30)])
+def test_a_full_list_ends_a_launch_and_the_run_goes_on_exactly(monkeypatch, case, steps):
     monkeypatch.setattr(engine, "LIST_SPIKES", 1)  # then it holds the spikes of two windows
     monkeypatch.setattr("evsim.recorder.MIN_SPIKES", 1)
-    assert_equal(delta_neurons_with_noise, steps=(12,))
+    assert_equal(case, (steps,))

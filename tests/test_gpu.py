@@ -12,6 +12,7 @@ from cuda_cases import (
     delta_neurons_with_noise,
     plastic_network,
     run,
+    tabulated_dependence,
     two_receptors_and_currents,
 )
 from numba.core import config
@@ -69,10 +70,11 @@ def test_one_second_of_a_reference_network(case):
     assert_same(run(case, "cpu", steps), run(case, "cuda", steps))
 
 
-def test_a_full_list_ends_a_launch_and_the_run_goes_on_exactly(monkeypatch):
+@pytest.mark.parametrize("case", [delta_neurons_with_noise, tabulated_dependence], ids=lambda case: case.__name__)
+def test_a_full_list_ends_a_launch_and_the_run_goes_on_exactly(monkeypatch, case):
     monkeypatch.setattr("evsim.cuda_kernels.engine.LIST_SPIKES", 1)  # then it holds the spikes of two windows
     monkeypatch.setattr("evsim.recorder.MIN_SPIKES", 1)
-    assert_equal(delta_neurons_with_noise, (12,) if SIMULATED else (1200,))
+    assert_equal(case, (12,) if SIMULATED else (1200,))
 
 
 @pytest.mark.parametrize("seconds", [1e-9, 1e9])
