@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evsim.build import Built
 from evsim.cpu_kernels import advance
@@ -29,6 +30,10 @@ class CpuEngine:
     def record(self, model: Model, state: State) -> None:
         """Use these from now on: the same arrays, with buffers for what is recorded."""
         self._model, self._state = model, state
+
+    def change(self, **arrays: NDArray[Any]) -> None:
+        """Use these arrays of Model from now on."""
+        self._model = self._model._replace(**arrays)
 
     def start(self, first_step: int, n_steps: int) -> None:
         """Begin a chunk: what `wait` then does, since the threads are those of the caller."""

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from evsim import learning_kernels
 from evsim.build import Built
-from evsim.learning import FROZEN
+from evsim.learning import FROZEN, NEVER
 
 SUM_BITS = 40  # a normalised column's weights are summed in units of the largest weight / 2^SUM_BITS
 
@@ -17,6 +17,7 @@ class Learner:
 
     def __init__(self, built: Built) -> None:
         self._model, self._learning, self._flag = built.model, built.learning, built.state.learning
+        self._totals: dict[int, NDArray[np.float64]] = {}
         self._pool = ThreadPoolExecutor(max(1, len(built.learning)))
         if built.learning:
             self.settle(0)  # compiles, or loads, the kernels
@@ -48,8 +49,25 @@ class Learner:
         self.settle(step)
         rules = self._learning[0][0]
         k = int(rules.number[q])
+        if not np.array_equal(self._totals.get(k, ()), total):
+            self._totals[k] = total
+            self._learning[0][1].touched[rules.target_start[k] : rules.target_start[k + 1]] = 1
         unit = 2.0 ** np.ceil(np.log2(np.abs(rules.value[k, 3:5]).max())) / 2.0**SUM_BITS
         self._each_thread(learning_kernels.normalize, k, total, unit)
+
+    def reset(self, step: int) -> None:
+        """Forget all traces, and the spikes that are on their way."""
+        self.settle(step)
+        for _, traces in self._learning:
+            traces.post_last[:] = NEVER
+            traces.settled[:] = step
+            for array in (traces.pre_count, traces.post_trace, traces.post_count, traces.settled_count):
+                array[:] = 0
+            traces.active_count[:] = 0
+            for slots, count in zip(
+                np.array_split(traces.log_first, traces.log_count.size), traces.log_count, strict=True
+            ):
+                slots[:] = count
 
     def _each_thread(self, kernel, *arguments) -> None:  # type: ignore[no-untyped-def]
         def work(t: int) -> None:

@@ -30,6 +30,55 @@ def _find_delay(synapse, start, stop, key):
     return start
 
 
+@register_jitable(forceinline=True)
+def _update_before(rules, traces, k, target, at, arrived, x_pre):
+    """A spike arrives at synapse `at`: what the target's spikes since the last arrival have made of its weight."""
+    together = rules.option[k, TOGETHER] == 1
+    if traces.post_last[target] >= arrived or (together and arrived > NEVER):
+        w = traces.weight[at]
+        if rules.option[k, FROZEN] == 1:
+            traces.change[at] = catch_up(rules, traces, k, target, w, traces.change[at], arrived, x_pre)
+        else:
+            traces.weight[at] = catch_up(rules, traces, k, target, w, w, arrived, x_pre)
+
+
+@register_jitable(forceinline=True)
+def _update_after(rules, traces, k, target, at, step):
+    """A spike has arrived: depression by the target's spikes so far (with TOGETHER that waits for those of the step)."""
+    start, stop = rules.post_decay_start[k], rules.post_decay_start[k + 1]
+    since = step - traces.post_last[target]
+    if rules.option[k, TOGETHER] == 1 or since >= stop - start:
+        return
+    w, value = traces.weight[at], rules.value
+    f_minus = dependence(w, value, k, MINUS_0, rules.table, rules.table_start[k, 1])
+    left, a_minus = rules.post_decay[u64(start + since)], value[k, A_MINUS]
+    if rules.option[k, FROZEN] == 1:
+        traces.change[at] = depress(traces.change[at], traces.post_trace[target], left, a_minus, f_minus)
+    else:
+        w = depress(w, traces.post_trace[target], left, a_minus, f_minus)
+        traces.weight[at] = clamp(w, value[k, W_MIN], value[k, W_MAX])
+
+
+@compile_kernel
+def _deliver_all(weight, first, n, ring, place, per_unit):
+    """Deliver n weights to n inputs that follow each other."""
+    for j in range(n):
+        ring[place + j] += ring.dtype.type(i64(np.rint(weight[first + j] * per_unit)))
+
+
+@register_jitable(forceinline=True)
+def _arrive_at_all(rules, traces, learning, k, first, n, ring, place, per_unit, arrived, x_pre, step):
+    """A spike arrives at all of a thread's targets: only those that have spiked have anything to learn."""
+    start, count = rules.own_target[k, 0], traces.active_count[k] if learning else 0
+    for j in range(count):
+        target = traces.active[start + j]
+        _update_before(rules, traces, k, target, first + u64(target - start), arrived, x_pre)
+    _deliver_all(traces.weight, first, n, ring, place, per_unit)
+    for j in range(count):
+        target = traces.active[start + j]
+        _update_after(rules, traces, k, target, first + u64(target - start), step)
+
+
 @compile_kernel
 def arrive(model, ring, rules, traces, learning, thread, step):
     """Deliver the spikes that arrive over plastic synapses in `step`, and change their weights.
@@ -39,18 +88,12 @@ def arrive(model, ring, rules, traces, learning, thread, step):
     n_threads, target_bits = i64(model.scalars[N_THREADS]), u64(model.scalars[TARGET_BITS])
     ring_mask, target_mask = u64(model.scalars[RING_MASK]), (u64(1) << target_bits) - u64(1)
     slots = (i64(1) << rules.slot_bits[0]) - 1
-    weight, change, synapse = traces.weight, traces.change, model.synapse
-    post_last, post_trace = traces.post_last, traces.post_trace
-    post_decay, value = rules.post_decay, rules.value
+    weight, synapse = traces.weight, model.synapse
     slot = (u64(step) << target_bits) & ring_mask
     events = u64(0)
     for k in range(rules.projection.size):
         q = rules.projection[k]
         shift = u64(model.projection_weight[q])
-        a_minus, w_min, w_max = value[k, A_MINUS], value[k, W_MIN], value[k, W_MAX]
-        minus_at = rules.table_start[k, 1]
-        decay_start, decay_stop = rules.post_decay_start[k], rules.post_decay_start[k + 1]
-        frozen, together = rules.option[k, FROZEN] == 1, rules.option[k, TOGETHER] == 1
         first_target = u64(rules.first_input[k])
         targets = u64(rules.target_start[k])
         one_delay = rules.delay_start[k + 1] - rules.delay_start[k] == 1
@@ -73,38 +116,29 @@ def arrive(model, ring, rules, traces, learning, thread, step):
                     stop = _find_delay(synapse, start, stop, u64(delay + 1) << target_bits)
                 events += stop - start
                 arrived, x_pre = last_arrival(rules, traces, k, rules.source_start[k] + source, delay, step)
+                if rules.dense[k] == 1:
+                    _arrive_at_all(
+                        rules, traces, learning, k, start + shift, stop - start, ring,
+                        slot + (u64(synapse[start]) & target_mask), per_unit, arrived, x_pre, step,
+                    )  # fmt: skip
+                    continue
                 for s in range(start, stop):
                     place = u64(synapse[s]) & target_mask
-                    target = targets + (place - first_target)
-                    w = weight[s + shift]
-                    last = post_last[target]
-                    if learning and last > NEVER:
-                        sum_of = change[s + shift] if frozen else w
-                        if last >= arrived or (together and arrived > NEVER):
-                            sum_of = catch_up(rules, traces, k, i64(target), w, sum_of, arrived, x_pre)
-                        if not frozen:
-                            w = sum_of
-                        ring[slot + place] += ring.dtype.type(i64(np.rint(w * per_unit)))
-                        since = step - last
-                        if not together and since < decay_stop - decay_start:
-                            left = post_decay[u64(decay_start + since)]
-                            f_minus = dependence(w, value, k, MINUS_0, rules.table, minus_at)
-                            sum_of = depress(sum_of, post_trace[target], left, a_minus, f_minus)
-                            if not frozen:
-                                sum_of = clamp(sum_of, w_min, w_max)
-                        if frozen:
-                            change[s + shift] = sum_of
-                        else:
-                            weight[s + shift] = sum_of
+                    target = i64(targets + (place - first_target))
+                    if learning and traces.post_last[target] > NEVER:
+                        _update_before(rules, traces, k, target, s + shift, arrived, x_pre)
+                        ring[slot + place] += ring.dtype.type(i64(np.rint(weight[s + shift] * per_unit)))
+                        _update_after(rules, traces, k, target, s + shift, step)
                     else:
-                        ring[slot + place] += ring.dtype.type(i64(np.rint(w * per_unit)))
+                        ring[slot + place] += ring.dtype.type(i64(np.rint(weight[s + shift] * per_unit)))
     return events
 
 
 @register_jitable(forceinline=True)
 def _settle(model, rules, traces, learning, k, target, before):
     """Bring all synapses into a target up to date: spikes and arrivals before a step."""
-    if learning:
+    together = rules.option[k, TOGETHER] == 1 and traces.post_last[target] > NEVER
+    if learning and (together or traces.post_last[target] >= traces.settled[target]):
         q = rules.projection[k]
         first = rules.first_synapse[k]
         target_bits = u64(model.scalars[TARGET_BITS])
@@ -137,6 +171,10 @@ def note_posts(model, rules, traces, learning, p, spikes, first, stop, step):
             if target < 0 or target >= n_targets:
                 continue
             target += rules.target_start[k]
+            if traces.post_last[target] == NEVER:
+                traces.active[rules.own_target[k, 0] + traces.active_count[k]] = target
+                traces.active_count[k] += 1
+            traces.touched[target] = 1
             since = step - traces.post_last[target]
             left = decayed(rules.post_decay, rules.post_decay_start[k], rules.post_decay_start[k + 1], since)
             x = add_to_trace(traces.post_trace[target], left, nearest)
@@ -203,6 +241,9 @@ def normalize(model, rules, traces, k, total, unit):
     low, high = rules.value[k, W_MIN], rules.value[k, W_MAX]
     shift = rules.first_synapse[k] + model.projection_weight[q]
     for target in range(rules.own_target[k, 0], rules.own_target[k, 1]):
+        if traces.touched[target] == 0:
+            continue
+        traces.touched[target] = traces.post_last[target] > NEVER  # depression by that spike may go on
         start, stop = rules.column_start[target], rules.column_start[target + 1]
         units = i64(0)
         for c in range(start, stop):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import learning_kernels
+from evsim.connectivity import ALL_TO_ALL
 from evsim.distributions import Distribution
 from evsim.layout import Layout, delay_range
 from evsim.learning import HISTORY, NEVER, Rules, Traces
@@ -57,6 +58,7 @@ def build_learning(network: Network, layout: Layout, model: Model) -> list[Learn
         "source_neuron": source_neuron,
         "first_synapse": rows,
         "learns": learns,
+        "dense": np.array([_is_dense(q) for q in plastic], np.uint8),
     }
     shared = _shared_traces(model, plastic, int(targets[-1]))
     return [
@@ -121,6 +123,8 @@ def _shared_traces(model: Model, plastic: list[Projection], n_targets: int) -> d
         "post_value": np.zeros(n_targets * HISTORY, np.float32),
         "settled": np.zeros(n_targets, np.int64),
         "settled_count": np.zeros(n_targets, np.int64),
+        "active": np.zeros(n_targets, np.int64),
+        "touched": np.ones(n_targets, np.uint8),
     }
 
 
@@ -134,6 +138,7 @@ def _own_traces(rules: dict[str, Any], slot_bits: int) -> dict[str, Any]:
         "log_source": np.zeros(rules["log_start"][-1], np.uint32),
         "log_first": np.zeros(n_plastic << slot_bits, np.int64),
         "log_count": np.zeros(n_plastic, np.int64),
+        "active_count": np.zeros(n_plastic, np.int64),
     }
 
 
@@ -179,6 +184,13 @@ def _columns(
         "column_source": source,
         "own_target": np.array(own, np.int64),
     }
+
+
+def _is_dense(projection: Projection) -> bool:
+    """Whether every source goes to every target once, over one delay."""
+    rule = projection.rule
+    every = rule.code == ALL_TO_ALL and (rule.allow_autapses or projection.source.overlap(projection.target) == 0)
+    return every and not isinstance(projection.delay, Distribution) and np.ndim(projection.delay) == 0
 
 
 def _first_input(projection: Projection, layout: Layout) -> int:

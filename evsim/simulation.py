@@ -23,6 +23,7 @@ from evsim.io.recording import State as RecordedState
 from evsim.learner import Learner
 from evsim.memory import Memory
 from evsim.network import Network, Population, Projection, SpikeSource, Target
+from evsim.rates import Rates
 from evsim.recorder import MemorySink, Recorder, as_slices, make_probes, variable_code
 from evsim.versions import versions
 
@@ -73,11 +74,14 @@ class Simulation:
         self.run_seconds = 0.0
         self._populations = {p.name: p for p in self._built.layout.populations}
         self._step = 0
+        self._chunk = self._built.layout.window
+        self._initial_v = self._built.state.neuron_v.copy()
         self._recorder = Recorder(self._built, [], [])
         self._sink: MemorySink | RecordingWriter = MemorySink()
         self._recording = False
         self._engine = _make_engine(self.backend, self._built)
         self._learner = Learner(self._built)
+        self._rates = Rates(network, self._built.layout, self._built.model)
 
     @property
     def time(self) -> float:
@@ -144,6 +148,27 @@ class Simulation:
             raise ValueError(f"{owner} has no plasticity; only plastic weights can be normalised")
         totals = checks.numbers(owner, "total", total, (len(projection.target),))
         self._learner.normalize(q, np.broadcast_to(totals, len(projection.target)).copy(), self._step)
+
+    def reset_state(self) -> None:
+        """Put all neurons back to their initial v, without currents, refractory times, traces and spikes on their way.
+
+        Time, weights, adaptive thresholds and counts go on: for samples that follow each other.
+        """
+        state = self._built.state
+        self._learner.reset(self._step)
+        state.neuron_v[:] = self._initial_v
+        for array in (state.neuron_refractory, state.input_current, state.ring):
+            array[:] = 0
+
+    def set_rate(self, name: str, rate: Any) -> None:
+        """Change the rate of a Poisson stimulus, or Poisson source, from now on.
+
+        Parameters
+        ----------
+        name : the stimulus, one that drives one population (or slice) and has no `times`.
+        rate : Hz, one number, or one for each target if it was so in `add_poisson`; at most the largest given there.
+        """
+        self._engine.change(**self._rates.change(name, rate))
 
     def rates(self) -> dict[str, float]:
         """Mean rate of each population since the start, Hz."""
@@ -234,7 +259,7 @@ class Simulation:
                 interrupted,
                 tqdm(total=duration, desc="run", unit=" ms", unit_scale=True, disable=None) as bar,
             ):
-                chunk = min(self._built.layout.window, self._recorder.max_steps, n_steps)
+                chunk = min(self._chunk, self._recorder.max_steps, n_steps)
                 going_on = n_steps > 0
                 if going_on:
                     self._engine.start(self._step, chunk)
@@ -244,8 +269,8 @@ class Simulation:
                     going_on = self._step < stop and not interrupted.seen
                     if going_on:  # a GPU runs the next chunk while this one is recorded
                         seconds, decided = time.perf_counter() - decided, time.perf_counter()
-                        chunk = max(1, round(chunk * min(max(CHUNK_SECONDS / max(seconds, 1e-9), 0.25), 4.0)))
-                        chunk = min(chunk, self._recorder.max_steps, stop - self._step)
+                        self._chunk = max(1, round(chunk * min(max(CHUNK_SECONDS / max(seconds, 1e-9), 0.25), 4.0)))
+                        chunk = min(self._chunk, self._recorder.max_steps, stop - self._step)
                         self._engine.start(self._step, chunk)
                     self._recorder.drain(self._sink, first_step, done, self._engine.collect())
                     bar.update(done * self.network.dt)

@@ -19,7 +19,7 @@ LEVELS = [
     ["network", "construction"],
     ["layout"],
     ["stimuli"],
-    ["memory", "synapses", "plastic"],
+    ["memory", "synapses", "plastic", "rates"],
     ["build", "backend"],
     ["learner", "recorder", "cpu_engine", "cuda_kernels.engine"],
     ["simulation", "reference_networks"],
