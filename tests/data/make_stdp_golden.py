@@ -44,7 +44,7 @@ post term sees x with it. In SpikingJelly and BindsNET it counts in both terms.
 
 Arrays of each file: dt (ms); pre_spikes (n_steps, n_pre) and post_spikes (n_steps, n_post) bool; w_initial (n_pre,
 n_post); the parameters of the rule, tau_pre and tau_post in steps for SpikingJelly, ms otherwise; steps (n,) and for
-each case w_<case> (n, n_pre, n_post), the weights after those steps (multi_step: after those chunks).
+each case w_<case> (n, n_pre, n_post), the weights after those steps (in multi_step they change in steps 9, 19, ...).
 """
 
 from __future__ import annotations
