@@ -13,7 +13,7 @@ from common import evsim_run, finish, median, parser, peer_run
 def main() -> None:
     options = parser(__doc__ or "", repeat=3)
     options.add_argument("--time", type=float, default=1000.0, help="model time, ms")
-    options.add_argument("--record-repeat", type=int, default=5, help="pairs of runs with and without recording")
+    options.add_argument("--record-repeat", type=int, default=5, help="pairs of runs with and without recording, 20 times as long")
     options.add_argument("--without-peers", action="store_true")
     given = options.parse_args()
     common = ["--time", str(given.time), "--threads", str(given.threads)]
@@ -27,10 +27,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for i in range(given.record_repeat):
             out = str(Path(folder) / f"{i}.h5")
-            plain.append(evsim_run("brunel", "--time", "5000", "--threads", str(given.threads)))
-            recorded.append(
-                evsim_run("brunel", "--time", "5000", "--threads", str(given.threads), "--out", out, "--traces", "0")
-            )
+            longer = ["--time", str(20 * given.time), "--threads", str(given.threads)]
+            plain.append(evsim_run("brunel", *longer))
+            recorded.append(evsim_run("brunel", *longer, "--out", out, "--traces", "0"))
+            Path(out).unlink()
     ratios = [b["run_s"] / a["run_s"] for a, b in zip(plain, recorded, strict=True)]
     result = {"benchmark": "brunel", **own[0], "run_s": median(own, "run_s")}
     result["real_time_factor"] = result["run_s"] / (given.time * 1e-3)

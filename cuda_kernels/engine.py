@@ -1,6 +1,11 @@
-"""The GPU engine's host side: arrays to the device, launches, results back."""
+"""The GPU engine's host side: arrays to the device, launches, results back.
 
-from typing import Any
+Two buffers take turns: while a chunk runs and fills one, the chunk before it leaves the other over a stream of its
+own and is sorted, counted and recorded.
+"""
+
+import time
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +19,18 @@ from evsim.tally import tally_spikes
 LIST_SPIKES = 2**16 if SIMULATED else 2**22  # a launch can leave, at least
 
 
+class _Buffer(NamedTuple):
+    """What a chunk leaves, on the device and as pinned memory of the host; and the chunk's end."""
+
+    state: Any  # State, with the lists and frames of this buffer
+    step: NDArray[np.int64]
+    neuron: NDArray[np.uint32]
+    frames: NDArray[np.float32]
+    count: NDArray[np.int64]  # (2, 8) as State.record_count: spikes, steps done
+    ended: Any  # event
+    first_step: NDArray[np.int64]  # (1,) of the chunk
+
+
 class CudaEngine:
     """Advances a network compiled for one thread on the GPU; the interface is that of CpuEngine.
 
@@ -21,13 +38,15 @@ class CudaEngine:
     """
 
     def __init__(self, built: Built) -> None:
-        device = check_device()
+        self.device = check_device()
         if not SIMULATED:
-            built.memory.check(device.memory_free)
+            built.memory.check(self.device.memory_free)
         self._built = built
         self._tasks = _share_out(built)
         self._out_degree = _out_degree(built.model)
         self._device_arrays: dict[str, tuple[NDArray[Any], Any]] = {}
+        self._running, self._leaving = cuda.stream(), cuda.stream()
+        self.n_launches, self.launch_seconds = 0, 0.0
         self.record(built.model, built.state)
 
     def record(self, model: Model, state: State) -> None:
@@ -35,37 +54,63 @@ class CudaEngine:
         layout = self._built.layout
         self._recorded, self._host = model.neuron_recorded, state
         capacity = max(LIST_SPIKES, 2 * layout.window * layout.n_neurons, state.record_step.shape[1])
-        self._step, self._neuron = np.zeros((1, capacity), np.int64), np.zeros((1, capacity), np.uint32)
-        state = state._replace(record_step=self._step, record_neuron=self._neuron)
+        shared = {
+            name: self._send(name, array)
+            for name, array in state._asdict().items()
+            if name not in ("record_step", "record_neuron", "record_count", "frame_value")
+        }
+        self._buffers = [_make_buffer(shared, capacity, state) for _ in range(2)]
         self._model: Any = Model(**{name: self._send(name, array) for name, array in model._asdict().items()})
-        self._state: Any = State(**{name: self._send(name, array) for name, array in state._asdict().items()})
-        arguments = (self._model, self._state, Tasks(*map(cuda.to_device, self._tasks)), 0, 0)
+        self._device_tasks = Tasks(*map(cuda.to_device, self._tasks))
+        arguments = (self._model, self._buffers[0].state, self._device_tasks, 0, 0)
         wanted = -(-layout.n_neurons // THREADS)
-        self._launch = configure_launch(advance, min(wanted, largest_grid(advance, arguments, THREADS)), THREADS)
-        self._device_tasks = arguments[2]
+        blocks = min(wanted, largest_grid(advance, arguments, THREADS))
+        self._launch = configure_launch(advance, blocks, THREADS, self._running)
+        cuda.synchronize()
 
-    def advance(self, first_step: int, n_steps: int) -> tuple[int, list[int]]:
-        """Advance by up to n_steps; returns the steps done and the number of spikes recorded."""
-        self._state.record_count.copy_to_device(np.zeros_like(self._host.record_count))
-        self._launch(self._model, self._state, self._device_tasks, first_step, n_steps)
-        n_spikes, done = (int(x) for x in self._state.record_count.copy_to_host()[0, :2])
-        step = self._state.record_step.copy_to_host()[0, :n_spikes]
-        neuron = self._state.record_neuron.copy_to_host()[0, :n_spikes]
-        order = np.lexsort((neuron, step))  # the list is in the order of the atomics
-        step, neuron = step[order], neuron[order]
+    def start(self, first_step: int, n_steps: int) -> None:
+        """Begin a chunk of up to n_steps; returns at once."""
+        started = time.perf_counter()
+        self._buffers.reverse()
+        buffer = self._buffers[0]
+        buffer.state.record_count.copy_to_device(_NOTHING, self._running)
+        self._launch(self._model, buffer.state, self._device_tasks, first_step, n_steps)
+        buffer.state.record_count.copy_to_host(buffer.count, self._running)
+        buffer.ended.record(self._running)
+        buffer.first_step[0] = first_step
+        self.n_launches += 1
+        self.launch_seconds += time.perf_counter() - started
+
+    def wait(self) -> int:
+        """Wait until the chunk has ended; returns the steps done, fewer where the list of spikes is full."""
+        self._ended = self._buffers[0]
+        self._ended.ended.synchronize()
+        return int(self._ended.count[0, 1])
+
+    def collect(self) -> list[int]:
+        """Bring what the chunk waited for left into the host's State; returns the number of spikes recorded."""
+        buffer = self._ended
+        n_spikes = int(buffer.count[0, 0])
+        if n_spikes:
+            buffer.state.record_step[0, :n_spikes].copy_to_host(buffer.step[:n_spikes], self._leaving)
+            buffer.state.record_neuron[0, :n_spikes].copy_to_host(buffer.neuron[:n_spikes], self._leaving)
+        if buffer.frames.size:
+            buffer.state.frame_value.copy_to_host(buffer.frames, self._leaving)
+        self._leaving.synchronize()
+        self._host.frame_value[:] = buffer.frames
+        in_order = np.sort((buffer.step[:n_spikes] - buffer.first_step) << 32 | buffer.neuron[:n_spikes])
+        step, neuron = (in_order >> 32) + buffer.first_step, in_order.astype(np.uint32)
         self._tally(step, neuron)
-        if self._host.frame_value.size:
-            self._state.frame_value.copy_to_host(self._host.frame_value)
         wanted = self._recorded[neuron] == 1
         n_recorded = int(wanted.sum())
         self._host.record_step[0, :n_recorded] = step[wanted]
         self._host.record_neuron[0, :n_recorded] = neuron[wanted]
-        return done, [n_recorded]
+        return [n_recorded]
 
     def pull(self) -> None:
         """Copy the neurons' state back."""
         for name in ("neuron_v", "neuron_refractory", "input_current"):
-            getattr(self._state, name).copy_to_host(getattr(self._host, name))
+            getattr(self._buffers[0].state, name).copy_to_host(getattr(self._host, name))
 
     def _tally(self, step: NDArray[np.int64], neuron: NDArray[np.uint32]) -> None:
         population_spikes = self._host.population_spikes[0]
@@ -82,6 +127,29 @@ class CudaEngine:
             on_device = cuda.to_device(array)
             self._device_arrays[name] = (array, on_device)
         return on_device
+
+
+_NOTHING = np.zeros((2, 8), np.int64)
+
+
+def _make_buffer(shared: dict[str, Any], capacity: int, state: State) -> _Buffer:
+    """`shared` are the fields of State that both buffers have in common, on the device."""
+    on_device = State(
+        record_step=cuda.device_array((1, capacity), np.int64),
+        record_neuron=cuda.device_array((1, capacity), np.uint32),
+        record_count=cuda.to_device(_NOTHING),
+        frame_value=cuda.device_array(state.frame_value.size, np.float32),
+        **shared,
+    )
+    return _Buffer(
+        on_device,
+        cuda.pinned_array(capacity, np.int64),
+        cuda.pinned_array(capacity, np.uint32),
+        cuda.pinned_array(max(1, state.frame_value.size), np.float32)[: state.frame_value.size],
+        cuda.pinned_array((2, 8), np.int64),
+        cuda.event(),
+        np.zeros(1, np.int64),
+    )
 
 
 def _share_out(built: Built) -> Tasks:

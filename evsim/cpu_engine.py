@@ -27,16 +27,23 @@ class CpuEngine:
         """Use these from now on: the same arrays, with buffers for what is recorded."""
         self._model, self._state = model, state
 
-    def advance(self, first_step: int, n_steps: int) -> tuple[int, list[int]]:
-        """Advance by up to n_steps; returns the steps done and the spikes recorded by each thread."""
-        arguments = [
-            (self._model, self._state, *self._scratch[t], t, first_step, n_steps) for t in range(self._threads)
-        ]
+    def start(self, first_step: int, n_steps: int) -> None:
+        """Begin a chunk: what `wait` then does, since the threads are those of the caller."""
+        self._chunk = first_step, n_steps
+
+    def wait(self) -> int:
+        """Advance through the chunk; returns the steps done, fewer where the record of spikes is full."""
+        arguments = [(self._model, self._state, *self._scratch[t], t, *self._chunk) for t in range(self._threads)]
         others = [self._pool.submit(advance, *of_thread) for of_thread in arguments[1:]]
         results = [advance(*arguments[0])]
         wait(others)
         results += [other.result() for other in others]
-        return int(results[0][0]), [int(used) for _, used in results]
+        self._used = [int(used) for _, used in results]
+        return int(results[0][0])
+
+    def collect(self) -> list[int]:
+        """The number of spikes each thread recorded in the chunk waited for; they and its frames are in State."""
+        return self._used
 
     def pull(self) -> None:
         """Bring State up to date: it always is."""

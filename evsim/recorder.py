@@ -22,6 +22,8 @@ class Sink(Protocol):
 
     def resume(self) -> None: ...
 
+    def buffer(self, n_spikes: int) -> NDArray[np.int64]: ...
+
     def write_spikes(self, population: str, steps: NDArray[np.int64], ids: NDArray[np.int64]) -> None: ...
 
     def write_frames(self, report: str, frames: NDArray[np.float32]) -> None: ...
@@ -60,6 +62,10 @@ class MemorySink:
 
     def resume(self) -> None:
         """Nothing to open."""
+
+    def buffer(self, n_spikes: int) -> NDArray[np.int64]:
+        """An array (2, n_spikes) for steps and ids that are then handed over."""
+        return np.empty((2, n_spikes), np.int64)
 
     def write_spikes(self, population: str, steps: NDArray[np.int64], ids: NDArray[np.int64]) -> None:
         self.spikes.setdefault(population, []).append((steps, ids))
@@ -161,14 +167,16 @@ class Recorder:
             frame_value=np.zeros(int(self.frame_start[-1]), np.float32),
             frame_start=self.frame_start[:-1].astype(np.int64),
         )
+        if self.populations:
+            self.drain(MemorySink(), 0, 0, [0] * layout.n_threads)  # compiles, or loads, the kernels before the run
 
     def drain(self, sink: Sink, first_step: int, n_steps: int, used: Sequence[int]) -> None:
         """Hand a chunk's spikes, sorted by step and then neuron, and its frames to the sink."""
         if self.populations:
-            counts, per_population = np.array(used, np.int64), np.zeros(len(self.layout.populations) + 1, np.int64)
-            count_spikes(self.state.record_neuron, counts, self._group_population, per_population[1:])
-            start = np.cumsum(per_population)
-            step, neuron = np.empty(start[-1], np.int64), np.empty(start[-1], np.int64)
+            counts, start = np.array(used, np.int64), np.zeros(len(self.layout.populations) + 1, np.int64)
+            count_spikes(self.state.record_neuron, counts, self._group_population, start[1:])
+            start = np.cumsum(start)
+            step, neuron = sink.buffer(int(start[-1]))
             merge_spikes(
                 self.state.record_step, self.state.record_neuron, counts, np.zeros_like(counts),
                 self._group_population, self.layout.population_start, start[:-1].copy(), first_step, n_steps,

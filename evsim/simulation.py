@@ -192,8 +192,7 @@ class Simulation:
         """
         n_steps = checks.grid_step("run", "duration", duration, self.network.dt)
         stop = self._step + n_steps
-        chunk = self._built.layout.window
-        started = time.perf_counter()
+        started = decided = time.perf_counter()
         self._sink.resume()
         interrupted = _Interrupt()
         try:
@@ -201,15 +200,21 @@ class Simulation:
                 interrupted,
                 tqdm(total=duration, desc="run", unit=" ms", unit_scale=True, disable=None) as bar,
             ):
-                while self._step < stop and not interrupted.seen:
-                    chunk = min(chunk, self._recorder.max_steps, stop - self._step)
-                    chunk_started = time.perf_counter()
-                    done, used = self._engine.advance(self._step, chunk)
-                    self._recorder.drain(self._sink, self._step, done, used)
+                chunk = min(self._built.layout.window, self._recorder.max_steps, n_steps)
+                going_on = n_steps > 0
+                if going_on:
+                    self._engine.start(self._step, chunk)
+                while going_on:
+                    first_step, done = self._step, self._engine.wait()
                     self._step += done
-                    seconds = time.perf_counter() - chunk_started
+                    going_on = self._step < stop and not interrupted.seen
+                    if going_on:  # a GPU runs the next chunk while this one is recorded
+                        seconds, decided = time.perf_counter() - decided, time.perf_counter()
+                        chunk = max(1, round(chunk * min(max(CHUNK_SECONDS / max(seconds, 1e-9), 0.25), 4.0)))
+                        chunk = min(chunk, self._recorder.max_steps, stop - self._step)
+                        self._engine.start(self._step, chunk)
+                    self._recorder.drain(self._sink, first_step, done, self._engine.collect())
                     bar.update(done * self.network.dt)
-                    chunk = max(1, round(chunk * min(max(CHUNK_SECONDS / max(seconds, 1e-9), 0.25), 4.0)))
         finally:
             self.run_seconds += time.perf_counter() - started
             self._sink.close(self._summary(), complete=self._step == stop)

@@ -118,6 +118,13 @@ class RecordingWriter:
         """Frames handed over so far, by report."""
         return dict(self._frame_counts)
 
+    def buffer(self, n_spikes: int) -> np.ndarray:
+        """An int64 array (2, n_spikes) for steps and ids to be handed over in the next batch, and only in that one."""
+        self._check_open()
+        buffer = self._stream.buffer(n_spikes)
+        self._batch.buffers.append(buffer.base)
+        return buffer
+
     def write_spikes(self, population: str, steps: np.ndarray, ids: np.ndarray) -> None:
         """Add spikes of one population to the batch.
 

@@ -82,7 +82,7 @@ class ReportSpec:
     start_ms: float = 0.0
 
 
-def step_times(steps: np.ndarray | int, dt: float) -> np.ndarray:
+def step_times(steps: np.ndarray | int, dt: float, out: np.ndarray | None = None) -> np.ndarray:
     """Times of steps in ms: steps * dt, rounded once, so that step 3 of a 0.1 ms grid is 0.3.
 
     Parameters
@@ -91,12 +91,14 @@ def step_times(steps: np.ndarray | int, dt: float) -> np.ndarray:
         integer step numbers, any shape.
     dt
         Step in ms.
+    out
+        float64, where to put the times.
     """
+    steps = np.asarray(steps, np.int64)
     ratio = Fraction(dt).limit_denominator(1_000_000)
-    if abs(ratio.numerator / ratio.denominator - dt) <= 1e-15 * dt:
-        steps = np.asarray(steps, np.int64)
-        return (steps if ratio.numerator == 1 else steps * ratio.numerator) / ratio.denominator
-    return np.asarray(steps, np.int64) * dt
+    if abs(ratio.numerator / ratio.denominator - dt) > 1e-15 * dt:
+        return np.multiply(steps, dt, out=out)
+    return np.divide(steps if ratio.numerator == 1 else steps * ratio.numerator, ratio.denominator, out=out)
 
 
 def to_steps(time_ms: float, dt: float) -> int:

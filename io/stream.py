@@ -40,6 +40,7 @@ class Batch:
     frames: dict[str, list[np.ndarray]] = field(default_factory=dict)
     steps: int = 0
     n_bytes: int = 0
+    buffers: list[np.ndarray] = field(default_factory=list)  # what spikes lie in: free again once they are written
 
 
 class Stream:
@@ -64,10 +65,14 @@ class Stream:
         self._rows = file["evsim/batches"]
         self._columns: list[str] = json.loads(self._rows.attrs["columns"])
         self._data = {path: file[path] for column in self._columns for path in sonata.growing(column)}
+        self._chunk_bytes = {path: math.prod(data.chunks) * data.dtype.itemsize for path, data in self._data.items()}
+        self._per_chunk = {path: _rows_and_columns(data) for path, data in self._data.items()}
         self._token: str = json.loads(file["evsim"].attrs["writer"])["token"]
         self._times = {column: file[f"{column}/mapping/time"] for column in reports}
         self._kept_steps = 0
         self._queue: list[Batch] = []
+        self._spare: list[np.ndarray] = []
+        self._scratch = np.empty(0)
         self._pending = 0
         self._peak = 0
         self._stopping = False
@@ -83,6 +88,15 @@ class Stream:
     def peak_bytes(self) -> int:
         """Most bytes that ever waited."""
         return self._peak
+
+    def buffer(self, n_spikes: int) -> np.ndarray:
+        """An int64 array (2, n_spikes), if possible of memory that was in use before: fresh pages take time."""
+        with self._changed:
+            while self._spare:
+                spare = self._spare.pop()
+                if spare.shape[1] >= n_spikes:
+                    return spare[:, :n_spikes]
+        return np.empty((2, n_spikes + n_spikes // 4), np.int64)[:, :n_spikes]
 
     def put(self, batch: Batch) -> None:
         """Queue a batch; waits while more than the bound is pending, raises what stopped the thread."""
@@ -141,6 +155,7 @@ class Stream:
                 self._append(batches)
                 with self._changed:
                     self._pending -= sum(batch.n_bytes for batch in batches)
+                    self._spare = [buffer for batch in batches[-2:] for buffer in batch.buffers]
                     self._changed.notify_all()
             self._finish()
         except BaseException as error:
@@ -160,11 +175,9 @@ class Stream:
         for column in self._columns:
             added = sum(_added(batch, column, self._reports) for batch in batches)
             for path in sonata.growing(column) if added else []:
-                data = self._data[path]
-                rows, per_chunk = len(data), data.chunks[0]
-                across = math.ceil(math.prod(data.shape[1:]) / math.prod(data.chunks[1:]))
+                rows, (per_chunk, across) = len(self._data[path]), self._per_chunk[path]
                 chunks = (math.ceil((rows + added) / per_chunk) - math.ceil(rows / per_chunk)) * across
-                need += chunks * math.prod(data.chunks) * data.dtype.itemsize
+                need += chunks * self._chunk_bytes[path]
         kept = float(sonata.step_times(self._kept_steps, self._dt))
         require_free(self._path, need, f"the recording up to {kept:g} ms is kept; ")
 
@@ -192,7 +205,9 @@ class Stream:
         ids.resize(total, axis=0)
         for steps, indices in pairs:
             end = at + len(steps)
-            times[at:end] = sonata.step_times(steps, self._dt)
+            if len(self._scratch) < len(steps):
+                self._scratch = np.empty(len(steps) + len(steps) // 4)
+            times[at:end] = sonata.step_times(steps, self._dt, self._scratch[: len(steps)])
             ids[at:end] = indices.view(np.uint64) if indices.dtype == np.int64 else indices
             at = end
 
@@ -224,6 +239,11 @@ def _added(batch: Batch, column: str, reports: dict[str, sonata.ReportSpec]) -> 
     if column in reports:
         return sum(len(frames) for frames in batch.frames.get(column, []))
     return sum(len(steps) for steps, _ in batch.spikes.get(column.partition("/")[2], []))
+
+
+def _rows_and_columns(data: h5py.Dataset) -> tuple[int, int]:
+    """The rows of one of its chunks, and how many chunks lie side by side."""
+    return data.chunks[0], math.ceil(math.prod(data.shape[1:]) / math.prod(data.chunks[1:]))
 
 
 def _abandon(file: h5py.File) -> None:
