@@ -5,6 +5,8 @@ ranges of k in parallel, twice: once to count, once to fill. Then each row is so
 independent of how the work was divided. `cuda_kernels.construction` holds the same kernels for the GPU.
 """
 
+import math
+
 import numpy as np
 
 from evsim.connectivity import (
@@ -128,7 +130,7 @@ def draw_weight(table, word):
 @register_jitable
 def draw_delay(table, word, dt):
     """A delay in steps, uint64."""
-    return max(u64(1), u64(np.rint(quantile(table, word) / dt)))
+    return max(u64(1), u64(round(quantile(table, word) / dt)))
 
 
 @register_jitable
@@ -140,13 +142,13 @@ def join_bits(rule, steps, target):
 @register_jitable
 def round_up(weight, scale):
     """|weight| * scale, rounded up to an integer: exact, as scale is a power of two, and so are sums of them."""
-    return np.int64(np.ceil(abs(np.float64(weight)) * scale))
+    return np.int64(math.ceil(abs(np.float64(weight)) * scale))
 
 
 @register_jitable
 def count_units(weight, unit):
     """The nearest whole number of units."""
-    return np.int32(np.rint(np.float64(weight) / unit))
+    return np.int32(round(np.float64(weight) / unit))
 
 
 @compile_kernel

@@ -1,0 +1,85 @@
+"""The GPU builds the same networks as the CPU, bit for bit, on the CUDA simulator; its kernels as machine code."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import evsim
+from evsim.build import build
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_every_network_on_the_simulator():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/simulated_construction.py"]
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout
+
+
+class DeviceArray(np.ndarray):
+    """What the maker takes for an array on the device; what it copies back says that each row has a synapse."""
+
+    def copy_to_host(self):
+        return np.ones(self.shape, self.dtype)
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """The arguments of every kernel that a build launches, as it launches them."""
+    pytest.importorskip("numba_cuda", reason="needs the packages of evsim[cuda]")
+    from evsim.cuda_kernels import maker
+
+    arguments = {}
+
+    def configure_launch(kernel, blocks, threads, stream=0, shared_bytes=0):
+        assert 0 < threads <= 512
+        assert blocks > 0
+        assert shared_bytes <= 48 * 1024
+        return lambda *given: arguments.update(
+            {kernel: tuple(np.array(x) if isinstance(x, DeviceArray) else x for x in given)}
+        )
+
+    device = SimpleNamespace(
+        to_device=lambda array: array.copy().view(DeviceArray),
+        device_array=lambda size, dtype: np.zeros(size, dtype).view(DeviceArray),
+    )
+    monkeypatch.setattr(maker, "cuda", device)
+    monkeypatch.setattr(maker, "check_device", lambda: SimpleNamespace(memory_free=2**40))
+    monkeypatch.setattr(maker, "configure_launch", configure_launch)
+    monkeypatch.setattr("evsim.synapses.Rows.longest", 10_000)
+    net = evsim.Network()
+    cells = net.add_population("cells", 1000, evsim.LIF())
+    net.connect(cells, cells, evsim.fixed_indegree(10), weight=evsim.normal(1.0, 0.1), delay=evsim.uniform(0.1, 1.0))
+    build(net, 1, lambda done: None, maker.CudaMaker)
+    return arguments
+
+
+@pytest.mark.slow
+def test_every_kernel_becomes_machine_code_without_spills_and_with_the_arithmetic_of_the_cpu(launched):
+    from evsim.cuda_kernels import construction
+    from evsim.cuda_kernels.machine_code import (
+        COMPUTE_CAPABILITIES,
+        compile_machine_code,
+        find_float_differences,
+        format_table,
+    )
+
+    kernels = {value for value in vars(construction).values() if hasattr(value, "py_func")}
+    assert len(launched) == 5
+    assert set(launched) <= kernels
+    for kernel, arguments in launched.items():
+        codes = compile_machine_code(kernel, arguments)
+        print(format_table(codes))
+        assert [code.compute_capability for code in codes] == list(COMPUTE_CAPABILITIES)
+        assert all(code.spill_stores == code.spill_loads == 0 for code in codes)
+        assert all(".cas." not in code.ptx for code in codes)  # no atomic is a loop of compare-and-swap
+        assert find_float_differences(kernel, arguments) == []
