@@ -13,9 +13,7 @@ from common import evsim_run, finish, median, parser, peer_run
 def main() -> None:
     options = parser(__doc__ or "", repeat=3)
     options.add_argument("--time", type=float, default=1000.0, help="model time, ms")
-    options.add_argument(
-        "--record-repeat", type=int, default=5, help="pairs of runs with and without recording, 20 times as long"
-    )
+    options.add_argument("--record-repeat", type=int, default=5, help="pairs of long runs, without and with recording")
     options.add_argument("--without-peers", action="store_true")
     given = options.parse_args()
     common = ["--time", str(given.time), "--threads", str(given.threads)]

@@ -26,7 +26,7 @@ class _Buffer(NamedTuple):
     step: NDArray[np.int64]
     neuron: NDArray[np.uint32]
     frames: NDArray[np.float32]
-    count: NDArray[np.int64]  # (2, 8) as State.record_count: spikes, steps done
+    ending: NDArray[np.int64]  # (2, 8) as State.record_count: spikes, steps done
     ended: Any  # event
     first_step: NDArray[np.int64]  # (1,) of the chunk
 
@@ -73,7 +73,7 @@ class CudaEngine:
         buffer = self._buffers[0]
         buffer.state.record_count.copy_to_device(_NOTHING, self._running)
         self._launch(self._model, buffer.state, self._device_tasks, first_step, n_steps)
-        buffer.state.record_count.copy_to_host(buffer.count, self._running)
+        buffer.state.record_count.copy_to_host(buffer.ending, self._running)
         buffer.ended.record(self._running)
         buffer.first_step[0] = first_step
         self.n_launches += 1
@@ -83,12 +83,12 @@ class CudaEngine:
         """Wait until the chunk has ended; returns the steps done, fewer where the list of spikes is full."""
         self._ended = self._buffers[0]
         self._ended.ended.synchronize()
-        return int(self._ended.count[0, 1])
+        return int(self._ended.ending[0, 1])
 
     def collect(self) -> list[int]:
         """Bring what the chunk waited for left into the host's State; returns the number of spikes recorded."""
         buffer = self._ended
-        n_spikes = int(buffer.count[0, 0])
+        n_spikes = int(buffer.ending[0, 0])
         if n_spikes:
             buffer.state.record_step[0, :n_spikes].copy_to_host(buffer.step[:n_spikes], self._leaving)
             buffer.state.record_neuron[0, :n_spikes].copy_to_host(buffer.neuron[:n_spikes], self._leaving)

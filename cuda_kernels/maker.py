@@ -83,7 +83,8 @@ class CudaMaker:
         if longest < 2:
             return
         capacity = min(longest, SORT_CAPACITY)
-        threads = min(max(32, 1 << (longest - 1).bit_length() >> 1), construction.SORT_THREADS)
+        threads = 1 << max(5, (longest - 1).bit_length() - 3)  # 4 pairs each in the longest row: most are shorter
+        threads = min(threads, construction.SORT_THREADS)
         launch = configure_launch(construction.sort_rows, rows.n_rows, threads, shared_bytes=8 * capacity)
         bits = self._weight.view(np.uint32)
         launch(rows.first_row, self._row_start, self._synapse, bits, rows.weight_shift, not rows.varied, capacity)
@@ -109,6 +110,7 @@ class CudaMaker:
 
     def finish(self) -> tuple[Any, Any]:
         """Model.synapse and Model.synapse_weight, on the device."""
+        cuda.synchronize()
         return self._synapse, self._weight.view(np.int32)
 
     def _table(self, value: Any) -> Any:
@@ -120,19 +122,17 @@ class CudaMaker:
 
     def _pieces(self, rows: Rows, *lists: NDArray[Any]) -> Iterator[tuple[Any, ...]]:
         """(first, stop, *lists) of the candidates, in one piece unless lists have to be copied."""
-        given = [values is not NO_INTS and values is not NO_FLOATS for values in lists]
-        piece = PIECE if any(given) else max(rows.n_candidates, 1)
+        absent = {id(NO_INTS): self._no_ints, id(NO_FLOATS): self._no_floats}
+        piece = max(rows.n_candidates, 1) if all(id(values) in absent for values in lists) else PIECE
         for first in range(0, rows.n_candidates, piece):
             stop = min(first + piece, rows.n_candidates)
-            copies = [
-                cuda.to_device(values[first:stop])
-                if wanted
-                else self._no_ints
-                if values is NO_INTS
-                else self._no_floats
-                for values, wanted in zip(lists, given, strict=True)
-            ]
-            yield first, stop, *copies
+            yield first, stop, *(
+                absent[id(values)] if id(values) in absent else _copy(values[first:stop]) for values in lists
+            )
+
+
+def _copy(values: NDArray[Any]) -> Any:
+    return cuda.to_device(np.ascontiguousarray(values))
 
 
 def _share_out(kernel: Any, n: int, *arguments: Any) -> None:

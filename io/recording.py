@@ -122,8 +122,8 @@ class RecordingWriter:
         """An int64 array (2, n_spikes) for steps and ids to be handed over in the next batch, and only in that one."""
         self._check_open()
         buffer = self._stream.buffer(n_spikes)
-        self._batch.buffers.append(buffer.base)
-        return buffer
+        self._batch.buffers.append(buffer)
+        return buffer[:, :n_spikes]
 
     def write_spikes(self, population: str, steps: np.ndarray, ids: np.ndarray) -> None:
         """Add spikes of one population to the batch.

@@ -90,13 +90,13 @@ class Stream:
         return self._peak
 
     def buffer(self, n_spikes: int) -> np.ndarray:
-        """An int64 array (2, n_spikes), if possible of memory that was in use before: fresh pages take time."""
+        """An int64 array (2, n_spikes or more), if possible of memory used before: fresh pages take time."""
         with self._changed:
             while self._spare:
                 spare = self._spare.pop()
                 if spare.shape[1] >= n_spikes:
-                    return spare[:, :n_spikes]
-        return np.empty((2, n_spikes + n_spikes // 4), np.int64)[:, :n_spikes]
+                    return spare
+        return np.empty((2, n_spikes + n_spikes // 4), np.int64)
 
     def put(self, batch: Batch) -> None:
         """Queue a batch; waits while more than the bound is pending, raises what stopped the thread."""

@@ -50,6 +50,7 @@ def launched(monkeypatch):
 
     device = SimpleNamespace(
         to_device=lambda array: array.copy().view(DeviceArray),
+        synchronize=lambda: None,
         device_array=lambda size, dtype: np.zeros(size, dtype).view(DeviceArray),
     )
     monkeypatch.setattr(maker, "cuda", device)
