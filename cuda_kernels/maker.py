@@ -126,8 +126,10 @@ class CudaMaker:
         piece = max(rows.n_candidates, 1) if all(id(values) in absent for values in lists) else PIECE
         for first in range(0, rows.n_candidates, piece):
             stop = min(first + piece, rows.n_candidates)
-            yield first, stop, *(
-                absent[id(values)] if id(values) in absent else _copy(values[first:stop]) for values in lists
+            yield (
+                first,
+                stop,
+                *(absent[id(values)] if id(values) in absent else _copy(values[first:stop]) for values in lists),
             )
 
 
