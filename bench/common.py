@@ -24,8 +24,8 @@ def last_json(command: list[str]) -> dict[str, Any]:
 
 
 def evsim_run(*arguments: str) -> dict[str, Any]:
-    """`evsim run ...` in a process of its own."""
-    return last_json([sys.executable, "-m", "evsim", "run", *arguments, "--json"])
+    """`evsim run ...` on the CPU, in a process of its own."""
+    return last_json([sys.executable, "-m", "evsim", "run", *arguments, "--backend", "cpu", "--json"])
 
 
 def peer_run(script: str, *arguments: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def simulate(neurons: int, indegree: int, threads: int) -> evsim.Simulation:
     cells = net.add_population("cells", neurons, lif, v=evsim.uniform(0.0, 20.0))
     net.add_poisson("noise", cells, rate=14_000.0, weight=0.1)
     net.connect(cells, cells, evsim.fixed_indegree(indegree), weight=1e-4, delay=1.5)
-    sim = evsim.Simulation(net, threads=threads)
+    sim = evsim.Simulation(net, backend="cpu", threads=threads)
     sim.run(100.0)
     return sim
 

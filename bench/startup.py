@@ -17,7 +17,7 @@ from evsim.versions import versions
 SCRIPT = """
 import evsim
 from evsim.reference_networks import brunel
-simulation = evsim.Simulation(brunel(1000), threads={threads})
+simulation = evsim.Simulation(brunel(1000), backend="cpu", threads={threads})
 simulation.run(0.1)
 """
 

@@ -13,6 +13,7 @@ from evsim.construction import (
     DELAY,
     DELAY_KIND,
     DRAWN,
+    EQUAL,
     KEY0,
     KEY1,
     LISTED,
@@ -76,7 +77,10 @@ def fill_synapses(
         s = row_start[row] + i64(cuda.atomic.add(left, row, i32(-1))) - i64(1)
         synapse[u64(s)] = join_bits(rule, steps, target)
         if weight_kind != UNIFORM:
-            w = draw_weight(weight_table, weight_word) if weight_kind == DRAWN else f32(weight_list[u64(place)])
+            if weight_kind == DRAWN:
+                w = draw_weight(weight_table, weight_word)
+            else:
+                w = f32(weight_list[u64(0) if weight_kind == EQUAL else u64(place)])
             weight[u64(s + weight_shift)] = w
 
 

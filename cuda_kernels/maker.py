@@ -24,17 +24,18 @@ class CudaMaker:
     """The `synapses.Maker` of the GPU, for a network of one thread: rows are not divided there.
 
     The host waits for the device when it copies from or to it, so little is copied: the rules before, the counts of
-    the rows and the sums of the inputs between. Raises RuntimeError where there is no GPU to use.
+    the rows and the sums of the inputs between. Raises RuntimeError where there is no GPU to use, once it is asked for
+    its memory.
     """
 
     def __init__(self, network: Network, layout: Layout) -> None:
-        self._available = check_device().memory_free
         self._network, self._layout = network, layout
         self._on_device: dict[Distribution | None, Any] = {}  # quantile tables
 
     def available_memory(self) -> float:
         """Bytes of the device that can still be allocated."""
-        return available_memory() if SIMULATED else self._available
+        device = check_device()
+        return available_memory() if SIMULATED else device.memory_free
 
     def scratch_bytes(self) -> int:
         """Counts and starts of rows, sums of each input, quantile tables, and lists: a piece in use and one before."""
@@ -94,11 +95,12 @@ class CudaMaker:
         sums = cuda.to_device(np.zeros((2, self._layout.n_inputs), np.int64))
         mask = np.uint32((1 << self._layout.target_bits) - 1)
         for rows, scale in zip(all_rows, scales, strict=True):
-            _share_out(
-                construction.sum_weights, rows.n_synapses,
-                int(rows.row_start[0]), int(rows.row_start[-1]), self._synapse, self._weight, rows.weight_shift,
-                not rows.varied, rows.weight, scale, mask, sums,
-            )  # fmt: skip
+            first, stop = int(rows.row_start[0]), int(rows.row_start[-1])
+            for bound in rows.bounds:
+                _share_out(
+                    construction.sum_weights, stop - first, first, stop, self._synapse, self._weight,
+                    rows.weight_shift, bound is not None, bound or 0.0, scale, mask, sums,
+                )  # fmt: skip
         summed: NDArray[np.int64] = sums.copy_to_host()
         return summed
 
@@ -124,17 +126,16 @@ class CudaMaker:
         """(first, stop, *lists) of the candidates, in one piece unless lists have to be copied."""
         absent = {id(NO_INTS): self._no_ints, id(NO_FLOATS): self._no_floats}
         piece = max(rows.n_candidates, 1) if all(id(values) in absent for values in lists) else PIECE
+
+        def copy(values: NDArray[Any], first: int, stop: int) -> Any:
+            if id(values) in absent:
+                return absent[id(values)]
+            of_all = values.size == 1  # one for all candidates
+            return cuda.to_device(values if of_all else np.ascontiguousarray(values[first:stop]))
+
         for first in range(0, rows.n_candidates, piece):
             stop = min(first + piece, rows.n_candidates)
-            yield (
-                first,
-                stop,
-                *(absent[id(values)] if id(values) in absent else _copy(values[first:stop]) for values in lists),
-            )
-
-
-def _copy(values: NDArray[Any]) -> Any:
-    return cuda.to_device(np.ascontiguousarray(values))
+            yield first, stop, *(copy(values, first, stop) for values in lists)
 
 
 def _share_out(kernel: Any, n: int, *arguments: Any) -> None:

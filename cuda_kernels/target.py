@@ -30,6 +30,7 @@ __all__ = [
     "cuda",
     "grid_sync",
     "largest_grid",
+    "list_devices",
 ]
 
 _INSTALL = "pip install 'evsim[cuda]'"
@@ -191,10 +192,32 @@ def _query_lowest_compute_capability() -> tuple[int, int]:
 
 def _query_device() -> tuple[str, tuple[int, int], int, int, int]:
     """Name, compute capability, multiprocessors, total and free memory of the current device."""
-    device = cuda.get_current_device()
+    return _describe(cuda.get_current_device())
+
+
+def _query_others() -> list[tuple[str, tuple[int, int], int, int, int]]:
+    """The same of the other visible devices."""
+    current = cuda.get_current_device().id
+    described = []
+    for device in cuda.gpus:
+        if device.id != current:
+            with device:
+                described.append(_describe(device))
+    return described
+
+
+def _describe(device: Any) -> tuple[str, tuple[int, int], int, int, int]:
     free, total = cuda.current_context().get_memory_info()
     name = device.name.decode() if isinstance(device.name, bytes) else str(device.name)
     return name, tuple(device.compute_capability[:2]), int(device.MULTIPROCESSOR_COUNT), int(total), int(free)
+
+
+def _query_compiler() -> bool:
+    """Whether libNVVM is there, which turns kernels into PTX."""
+    try:
+        return cuda.cudadrv.nvvm.NVVM() is not None
+    except (ImportError, OSError, RuntimeError):
+        return False
 
 
 _LOWEST_DRIVER = 12010  # the first that launches kernels with more than 4096 bytes of arguments
@@ -204,10 +227,18 @@ def _spell(version: int) -> str:
     return f"{version // 1000}.{version % 1000 // 10}"
 
 
-def check_device() -> Device:
-    """The GPU that kernels will run on.
+def list_devices() -> list[Device]:
+    """The GPU that kernels will run on, then the other visible ones; raises as `check_device` does."""
+    first = check_device()
+    if SIMULATED:
+        return [first]
+    return [first, *(Device(*other, first.driver_version, first.runtime_version) for other in _query_others())]
 
-    Raises RuntimeError, naming what is missing (driver, GPU, a newer driver, a newer GPU) and what to do.
+
+def check_device() -> Device:
+    """The GPU that kernels will run on: the first that CUDA_VISIBLE_DEVICES shows, unless another is current.
+
+    Raises RuntimeError, naming what is missing (driver, GPU, a newer driver, the compiler, a newer GPU) and what to do.
     """
     if SIMULATED:
         return Device("CUDA simulator", (0, 0), 1, 0, 0, "none", "none")
@@ -237,6 +268,9 @@ def check_device() -> Device:
         raise RuntimeError(f"no NVIDIA GPU was found{hint}: use backend='cpu'")
     if status != "CUDA_SUCCESS":
         raise RuntimeError(f"the NVIDIA driver does not start ({status}): see what `nvidia-smi` says")
+    if not _query_compiler():
+        install = _INSTALL if driver_version >= 13000 else _INSTALL_12
+        raise RuntimeError(f"the CUDA compiler (libNVVM) was not found: {install}")
     name, compute_capability, n_multiprocessors, total, free = _query_device()
     lowest = _query_lowest_compute_capability()
     if compute_capability < lowest:

@@ -14,12 +14,14 @@ from evsim.distributions import lognormal, normal, uniform
 from evsim.io.recording import open_recording
 from evsim.network import Network
 from evsim.neurons import IAF, LIF
+from evsim.plasticity import PairSTDP
 from evsim.simulation import Simulation
 
 __all__ = [
     "IAF",
     "LIF",
     "Network",
+    "PairSTDP",
     "Simulation",
     "__version__",
     "all_to_all",

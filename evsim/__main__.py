@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from evsim.backend import reason_against_gpu
 from evsim.experiment import run_experiment
 from evsim.io.recording import open_recording
 from evsim.io.repair import repair_recording
@@ -60,18 +61,22 @@ def _info(_options: argparse.Namespace) -> None:
         print(f"{name:<12}{version}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(f"{'cores':<12}{cores}")
-    print(f"{'GPU':<12}{_gpu()}")
-    print(f"{'backend':<12}cpu (what 'auto' takes; 'cuda' where it is asked for)")
+    for gpu in _gpus():
+        print(f"{'GPU':<12}{gpu}")
+    reason = reason_against_gpu()
+    taken = f"cpu (what 'auto' takes: {reason})" if reason else "cuda (what 'auto' takes for networks that fit)"
+    print(f"{'backend':<12}{taken}")
     print(f"{'kernels':<12}{CACHE_FOLDER}")
 
 
-def _gpu() -> str:
+def _gpus() -> list[str]:
+    """The visible GPUs, the one that is used first; or why there is none."""
     try:
-        from evsim.cuda_kernels.target import check_device
+        from evsim.cuda_kernels.target import list_devices
 
-        return str(check_device())
+        return [str(device) for device in list_devices()]
     except (ImportError, RuntimeError) as error:
-        return str(error)
+        return [str(error)]
 
 
 def _run(options: argparse.Namespace) -> None:

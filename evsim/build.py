@@ -12,8 +12,9 @@ from evsim.cpu_maker import CpuMaker
 from evsim.distributions import Distribution
 from evsim.layout import Layout, lay_out
 from evsim.memory import Memory, estimate_memory
-from evsim.model import BLOCK, DECAY, I4, I8, Model, State
+from evsim.model import DECAY, I4, I8, Model, State
 from evsim.network import Network, Population, SpikeSource
+from evsim.plastic import Learning, build_learning
 from evsim.stimuli import current_arrays, poisson_arrays, train_arrays
 from evsim.synapses import Maker, build_synapses
 
@@ -29,6 +30,7 @@ class Built:
     layout: Layout
     memory: Memory
     n_synapses: NDArray[np.int64]  # per projection, in the order of the network
+    learning: list[Learning]  # of each thread; empty where nothing is plastic
 
 
 def build(
@@ -95,6 +97,9 @@ def build(
     state = State(
         neuron_v=initial_v,
         neuron_refractory=np.zeros(layout.n_neurons, np.int32),
+        neuron_theta=np.zeros(layout.n_neurons if coefficient_fields["population_theta"][:, 0].any() else 0),
+        neuron_spikes=np.zeros(layout.n_neurons, np.int64),
+        learning=np.ones(1, np.uint8),
         input_current=np.zeros(layout.n_inputs, np.float32),
         ring=ring,
         window_spike=np.zeros((2, layout.window, layout.n_neurons), np.uint32),
@@ -109,13 +114,14 @@ def build(
         thread_total=np.zeros((n_threads, 8), np.uint64),
         barrier=np.zeros(1, np.uint64),
     )
-    return Built(model, state, layout, memory, n_synapses)
+    return Built(model, state, layout, memory, n_synapses, build_learning(network, layout, model))
 
 
 class _CoefficientPool:
     """Model.parameter_value in the making; equal numbers share one place."""
 
-    def __init__(self) -> None:
+    def __init__(self, block: int) -> None:
+        self.block = block
         self.pieces: list[NDArray[np.float32]] = []
         self.size = 0
         self.places: dict[float, int] = {}
@@ -129,7 +135,7 @@ class _CoefficientPool:
             return self._append(array.astype(np.float32)), 1
         number = float(array)
         if number not in self.places:
-            self.places[number] = self._append(np.full(BLOCK, number, np.float32))
+            self.places[number] = self._append(np.full(self.block, number, np.float32))
         return self.places[number], 0
 
     def _append(self, piece: NDArray[np.float32]) -> int:
@@ -142,10 +148,10 @@ def _neurons(
     layout: Layout, dt: float, key: NDArray[np.int64]
 ) -> tuple[dict[str, Any], list[Any], NDArray[np.float32]]:
     """The coefficient fields of Model, each population's current gain, and the initial v of all neurons."""
-    pool = _CoefficientPool()
+    pool = _CoefficientPool(layout.block)
     shape = (len(layout.populations), DECAY + 4 * max(int(layout.n_receptors.max()), 1))
     start, step = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    soft = np.zeros(shape[0], np.uint8)
+    soft, theta = np.zeros(shape[0], np.uint8), np.tile([0.0, 1.0], (shape[0], 1))
     gains: list[Any] = []
     initial_v = np.zeros(layout.n_neurons, np.float32)
     for p, population in enumerate(layout.populations):
@@ -166,13 +172,15 @@ def _neurons(
         for k, tau in enumerate(model.receptors().values()):
             if tau is None:
                 start[p, DECAY + 4 * k] = -1  # a delta synapse has no current
-        soft[p] = c.soft_reset
+        soft[p], theta[p] = c.soft_reset, (c.theta_plus, c.theta_decay)
         gains.append(c.current_gain)
         v = model.resting_v(values) if population.initial_v is None else population.initial_v
         first = int(layout.population_start[p])
         initial_v[first : first + population.size] = _resolve(v, population, p, 0, key)
     fields = {
         "population_soft_reset": soft,
+        "population_one_winner": np.array([population.one_winner for population in layout.populations], np.uint8),
+        "population_theta": theta,
         "parameter_value": np.concatenate([np.zeros(0, np.float32), *pool.pieces]),
         "parameter_start": start,
         "parameter_step": step,

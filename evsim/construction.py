@@ -36,7 +36,7 @@ THRESHOLD, PROJECTION, HALF_BITS, KEY0, KEY1, INPUT, TARGET_BITS, TARGET_START =
 WEIGHT_KIND, DELAY_KIND, DELAY = range(16, 19)  # DELAY: steps, where it is UNIFORM
 N_RULE = 19
 
-UNIFORM, LISTED, DRAWN = range(3)  # how a projection's weights or delays are given
+UNIFORM, LISTED, DRAWN, EQUAL = range(4)  # how a projection's weights or delays are given; EQUAL: one, kept for each
 
 
 @register_jitable
@@ -237,6 +237,8 @@ def fill_synapses(
                 weight[at + weight_shift] = np.float32(weight_list[first + j])
             elif weight_kind == DRAWN:
                 weight[at + weight_shift] = batch_weight[j]
+            elif weight_kind == EQUAL:
+                weight[at + weight_shift] = np.float32(weight_list[0])
 
 
 @register_jitable

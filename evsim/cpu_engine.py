@@ -7,7 +7,9 @@ import numpy as np
 
 from evsim.build import Built
 from evsim.cpu_kernels import advance
-from evsim.model import BLOCK, Model, State
+from evsim.layout import Layout
+from evsim.learning import Rules, Traces
+from evsim.model import Model, State
 
 ROWS = 512  # synapse rows a thread looks up before it delivers them
 
@@ -18,10 +20,11 @@ class CpuEngine:
     def __init__(self, built: Built) -> None:
         self._threads = built.layout.n_threads
         self._pool = ThreadPoolExecutor(max(self._threads - 1, 1), thread_name_prefix="evsim")
-        self._scratch = [_scratch(built.state, built.layout.window) for _ in range(self._threads)]
+        self._scratch = [_scratch(built.state, built.layout) for _ in range(self._threads)]
+        self._learning: list[tuple[Rules, Traces] | None] = list(built.learning) or [None] * self._threads
         self.record(built.model, built.state)
         for t in range(self._threads):  # compiles the kernels, or loads them from the cache
-            advance(built.model, built.state, *self._scratch[t], t, 0, 0)
+            advance(built.model, built.state, self._learning[t], *self._scratch[t], t, 0, 0)
 
     def record(self, model: Model, state: State) -> None:
         """Use these from now on: the same arrays, with buffers for what is recorded."""
@@ -33,7 +36,10 @@ class CpuEngine:
 
     def wait(self) -> int:
         """Advance through the chunk; returns the steps done, fewer where the record of spikes is full."""
-        arguments = [(self._model, self._state, *self._scratch[t], t, *self._chunk) for t in range(self._threads)]
+        arguments = [
+            (self._model, self._state, self._learning[t], *self._scratch[t], t, *self._chunk)
+            for t in range(self._threads)
+        ]
         others = [self._pool.submit(advance, *of_thread) for of_thread in arguments[1:]]
         results = [advance(*arguments[0])]
         wait(others)
@@ -49,15 +55,16 @@ class CpuEngine:
         """Bring State up to date: it always is."""
 
 
-def _scratch(state: State, window: int) -> tuple[Any, ...]:
+def _scratch(state: State, layout: Layout) -> tuple[Any, ...]:
     """A thread's working arrays: of one block's update, its spikes per step of a window, rows about to be delivered."""
-    fired = np.zeros(BLOCK, np.int32)
+    fired = np.zeros(layout.block, np.int32)
     block = (
-        np.zeros(BLOCK, state.ring.dtype),
-        np.zeros(BLOCK, np.float32),
-        np.zeros(BLOCK, np.uint32),
+        np.zeros(layout.block, state.ring.dtype),
+        np.zeros(layout.block, np.float32),
+        np.zeros(layout.block, np.uint32),
         fired,
         fired.view(np.uint64),
+        np.zeros(layout.block, np.float32),
     )
     rows = tuple(np.zeros(ROWS, kind) for kind in (np.uint64, np.uint64, np.uint64, np.int64))
-    return block, np.zeros(window, np.int64), rows
+    return block, np.zeros(layout.window, np.int64), rows

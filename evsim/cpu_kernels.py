@@ -7,10 +7,10 @@ atomics, and fixed-point sums make the order of spikes irrelevant.
 
 import numpy as np
 
-from evsim.dynamics import count_passed, decay_current, fire, integrate, receive, reset
+from evsim.dynamics import adapted, count_passed, decay_current, fire, integrate, receive, reset
 from evsim.jit import atomic_add, atomic_load, compile_kernel, prefetch, register_jitable, yield_core
+from evsim.learning_kernels import arrive, note_posts, note_pre, note_step
 from evsim.model import (
-    BLOCK,
     COUPLING,
     DECAY,
     DRIVE,
@@ -157,6 +157,35 @@ def _fire(v, at, v_pre, n, refractory, fired, value, at_threshold):
 
 
 @register_jitable
+def _adapt(theta, at, n, decay, value, at_threshold, threshold):
+    """Let the thresholds of a block decay, and write what they now are."""
+    for i in range(n):
+        theta[at + i] *= decay
+        threshold[i] = adapted(value[at_threshold + i], theta[at + i])
+
+
+@register_jitable
+def _raise_thresholds(theta, at, n, fired, plus):
+    for i in range(n):
+        if fired[i] != i32(0):
+            theta[at + i] += plus
+
+
+@register_jitable
+def _choose_winner(v, at, v_pre, n, refractory, fired, threshold, at_threshold, value, at_reset, at_refractory, soft):
+    """Of the neurons that fired only the one furthest above threshold (the first of equal ones) does; all reset."""
+    best, winner = f32(0.0), n
+    for i in range(n):
+        if fired[i] != i32(0) and (winner == n or v_pre[i] - threshold[at_threshold + i] > best):
+            best, winner = v_pre[i] - threshold[at_threshold + i], i
+    for i in range(n):
+        if fired[i] != i32(0) and i != winner:
+            fired[i] = i32(0)
+            v[at + i] = reset(v[at + i], value[at_reset + i], soft)
+            refractory[at + i] = i32(value[at_refractory + i])
+
+
+@register_jitable
 def _emit(
     v,
     refractory,
@@ -175,6 +204,7 @@ def _emit(
     p,
     start,
     checksum,
+    neuron_spikes,
 ):
     """Reset the neurons that fired and append them to spikes[w]; returns (new count, checksum).
 
@@ -190,6 +220,7 @@ def _emit(
                 refractory[neuron] = i32(value[at_refractory + i])
                 spikes[w, u64(count)] = u32(neuron)
                 count += 1
+                neuron_spikes[neuron] += 1
                 checksum += spike_hash(step, neuron - start, p)
     return count, checksum
 
@@ -262,7 +293,7 @@ def _add_poissons(model, p, k, first, stop, step, word, x):
 @compile_kernel
 def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, chunk_start, counts, spikes, checksum):
     """Advance neurons [first, stop) of population p through n_steps; returns the checksum of their spikes."""
-    x, drive, word, fired, fired_pairs = scratch
+    x, drive, word, fired, fired_pairs, adapted_threshold = scratch
     v, refractory, current, ring = state.neuron_v, state.neuron_refractory, state.input_current, state.ring
     value, unit = model.parameter_value, model.input_unit
     start, stride = model.parameter_start, model.parameter_step
@@ -273,6 +304,8 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
     at_reset = u64(start[p, V_RESET] + stride[p, V_RESET] * first)
     at_refractory = u64(start[p, REFRACTORY_STEPS] + stride[p, REFRACTORY_STEPS] * first)
     soft = model.population_soft_reset[p] == 1
+    theta_plus, theta_decay = model.population_theta[p, 0], model.population_theta[p, 1]
+    learning = state.learning[0] == 1
     population_start = u64(model.population_start[p])
     input_size = ((model.population_size[p] + 127) >> 7) << 7
     first_input = model.population_input[p] + first
@@ -307,10 +340,21 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
                 _receive_current(drive, x, n, unit[p, k], current, at, value, at_coupling, at_jump)
                 _decay(x, n, unit[p, k], current, at, value, at_decay, at_gain)
         _integrate(v, neuron, drive, n, refractory, value, at_leak, at_v_min)
-        _fire(v, neuron, drive, n, refractory, fired, value, at_threshold)
+        threshold, at_own = value, at_threshold
+        if theta_plus != 0.0:
+            decay = theta_decay if learning else 1.0
+            _adapt(state.neuron_theta, neuron, n, decay, value, at_threshold, adapted_threshold)
+            threshold, at_own = adapted_threshold, u64(0)
+        _fire(v, neuron, drive, n, refractory, fired, threshold, at_own)
+        if model.population_one_winner[p] == 1:
+            _choose_winner(
+                v, neuron, drive, n, refractory, fired, threshold, at_own, value, at_reset, at_refractory, soft
+            )  # fmt: skip
+        if theta_plus != 0.0 and learning:
+            _raise_thresholds(state.neuron_theta, neuron, n, fired, theta_plus)
         counts[w], checksum = _emit(
             v, refractory, neuron, n, fired, fired_pairs, value, at_reset, at_refractory, soft, spikes, w,
-            counts[w], u64(step), u64(p), population_start, checksum,
+            counts[w], u64(step), u64(p), population_start, checksum, state.neuron_spikes,
         )  # fmt: skip
         if has_probes:
             _record_block(model, state, p, first, stop, step, chunk_start, drive, input_size)
@@ -329,6 +373,7 @@ def _emit_trains(model, state, p, first_step, n_steps, counts, spikes, checksum)
         w = model.train_step[at] - first_step
         spikes[w, counts[w]] = model.train_neuron[at]
         counts[w] += 1
+        state.neuron_spikes[model.train_neuron[at]] += 1
         checksum += spike_hash(
             u64(model.train_step[at]), u64(model.train_neuron[at]) - u64(model.population_start[p]), u64(p)
         )
@@ -392,22 +437,30 @@ def _deliver_rows(model, ring, n_rows, row_start, row_stop, row_base, row_projec
 
 
 @compile_kernel
-def _deliver_window(model, state, rows, thread, parity, first_step, n_steps):
+def _deliver_window(model, state, learned, rows, thread, parity, first_step, n_steps):
     """Deliver all spikes of a window to the targets of one thread; returns the number of synaptic events."""
     row_start, row_stop, row_base, row_projection = rows
     n_threads, target_bits = u64(model.scalars[N_THREADS]), u64(model.scalars[TARGET_BITS])
     n_rows, events = u64(0), u64(0)
     for w in range(u64(n_steps)):
         base = u64(first_step + w) << target_bits
+        if learned is not None:
+            note_step(learned[0], learned[1], first_step + i64(w))
         for t in range(n_threads):
             first = u64(state.spike_offset[t])
             p = 0
             for j in range(first, first + u64(state.window_count[parity, w, t * u64(8)])):
                 neuron = i64(state.window_spike[parity, w, j])
+                if neuron < model.population_start[p]:
+                    p = 0
                 while neuron >= model.population_start[p + 1]:
                     p += 1
                 for q in range(model.outgoing_start[p], model.outgoing_start[p + 1]):
                     if neuron < model.projection_source[q, 0] or neuron >= model.projection_source[q, 1]:
+                        continue
+                    if learned is not None and learned[0].number[q] >= 0:
+                        source = neuron - model.projection_source[q, 0]
+                        note_pre(learned[0], learned[1], learned[0].number[q], source, first_step + i64(w))
                         continue
                     source = u64(neuron - model.projection_source[q, 0])
                     row = u64(model.projection_row[q]) + source * n_threads + thread
@@ -421,22 +474,48 @@ def _deliver_window(model, state, rows, thread, parity, first_step, n_steps):
                         _deliver_rows(model, state.ring, n_rows, row_start, row_stop, row_base, row_projection)
                         n_rows = u64(0)
     _deliver_rows(model, state.ring, n_rows, row_start, row_stop, row_base, row_projection)
+    if learned is not None:
+        note_step(learned[0], learned[1], first_step + n_steps)
     return events
 
 
 @compile_kernel
-def advance(model, state, scratch, counts, rows, thread, chunk_start, n_steps):
-    """Advance by up to n_steps from step chunk_start, as thread `thread` of all.
+def _learn(model, state, learned, scratch, thread, first_step, n_steps, chunk_start, counts, spikes, checksum):
+    """Advance the populations that plastic synapses go to, step by step; returns (checksum, synaptic events)."""
+    rules, traces = learned
+    events = u64(0)
+    for w in range(n_steps):
+        step = first_step + w
+        events += arrive(model, state.ring, rules, traces, state.learning[0] == 1, thread, step)
+        for p in range(model.population_size.size):
+            if rules.learns[p] == 0:
+                continue
+            before = counts[w]
+            first, stop = model.slice_start[p, thread], model.slice_stop[p, thread]
+            size = scratch[0].size
+            for block in range(first, stop, size):
+                checksum = _update_block(
+                    model, state, scratch, p, block, min(block + size, stop), step, i64(1), chunk_start,
+                    counts[w : w + 1], spikes[w : w + 1], checksum,
+                )  # fmt: skip
+            note_posts(model, rules, traces, state.learning[0] == 1, p, spikes[w], before, counts[w], step)
+            state.population_spikes[thread, p] += counts[w] - before
+    return checksum, events
+
+
+@compile_kernel
+def advance(model, state, learned, scratch, counts, rows, thread, chunk_start, n_steps):
+    """Advance by up to n_steps from step chunk_start, as thread `thread` of all; `learned` is None or (Rules, Traces).
 
     Returns the steps done and the spikes recorded by this thread. Stops early, with all threads at the same step,
     when one more window might not fit in the spike record.
     """
     n_threads, window = model.scalars[N_THREADS], model.scalars[WINDOW]
-    capacity = state.record_step.shape[1]
-    used = 0
+    capacity, size = state.record_step.shape[1], scratch[0].size
+    used = i64(0)  # not plain 0, which is a type of its own: callees would be compiled twice
     checksum, events = u64(0), u64(0)
     done = 0
-    parity = 0
+    parity = i64(0)
     while done < n_steps:
         first_step = chunk_start + done
         n = min(window, n_steps - done)
@@ -445,16 +524,23 @@ def advance(model, state, scratch, counts, rows, thread, chunk_start, n_steps):
         for p in range(model.population_size.size):
             first, stop = model.slice_start[p, thread], model.slice_stop[p, thread]
             before = counts.sum()
+            if learned is not None and learned[0].learns[p] == 1:
+                continue
             if model.population_input[p] < 0:
                 if first < stop:
                     checksum = _emit_trains(model, state, p, first_step, n, counts, spikes, checksum)
             else:
-                for block in range(first, stop, BLOCK):
+                for block in range(first, stop, size):
                     checksum = _update_block(
-                        model, state, scratch, p, block, min(block + BLOCK, stop), first_step, n, chunk_start,
+                        model, state, scratch, p, block, min(block + size, stop), first_step, n, chunk_start,
                         counts, spikes, checksum,
                     )  # fmt: skip
             state.population_spikes[thread, p] += counts.sum() - before
+        if learned is not None:
+            checksum, arrived = _learn(
+                model, state, learned, scratch, thread, first_step, n, chunk_start, counts, spikes, checksum
+            )  # fmt: skip
+            events += arrived
         for w in range(n):
             state.window_count[parity, w, thread * 8] = counts[w]
         used = _record_spikes(model, state, thread, first_step, n, counts, spikes, used)
@@ -464,7 +550,7 @@ def advance(model, state, scratch, counts, rows, thread, chunk_start, n_steps):
         for t in range(n_threads):
             most = window * (state.spike_offset[t + 1] - state.spike_offset[t])
             full = full or (capacity > 0 and state.record_count[parity, t * 8] + most > capacity)
-        events += _deliver_window(model, state, rows, u64(thread), parity, first_step, n)
+        events += _deliver_window(model, state, learned, rows, u64(thread), parity, first_step, n)
         done += n
         parity = 1 - parity
         if full:

@@ -94,15 +94,16 @@ class CpuMaker:
         """The largest sums of positive and of negative weights that can reach each input, (2, n_inputs)."""
         sums = np.zeros((2, self._layout.n_inputs), np.int64)
         mask = np.uint32((1 << self._layout.target_bits) - 1)
-        for rows, scale in zip(all_rows, scales, strict=True):
+        for of_rows, of_scale in zip(all_rows, scales, strict=True):
+            for of_bound in of_rows.bounds:
 
-            def work(t: int, rows: Rows = rows, scale: float = scale) -> None:
-                construction.sum_weights(
+                def work(t: int, rows: Rows = of_rows, scale: float = of_scale, bound: float | None = of_bound) -> None:
+                    construction.sum_weights(
                     rows.row_start, t, self._threads, self._synapse, self._weight, rows.weight_shift,
-                    not rows.varied, rows.weight, scale, mask, sums[0], sums[1],
+                    bound is not None, bound or 0.0, scale, mask, sums[0], sums[1],
                 )  # fmt: skip
 
-            self._share(work, self._threads)
+                self._share(work, self._threads)
         return sums
 
     def to_fixed_point(self, rows: Rows, unit: float) -> None:

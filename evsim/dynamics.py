@@ -54,3 +54,44 @@ def reset(v, v_reset, soft):
 def count_passed(word, t0, t1, t2, t3):
     """How many of four thresholds a uniform 32-bit word passes: a Poisson number is the count over all of them."""
     return i32(word > t0) + i32(word > t1) + i32(word > t2) + i32(word > t3)
+
+
+@register_jitable
+def adapted(v_threshold, theta):
+    """The threshold that adaptation has raised; theta is float64, since it grows and decays in small steps."""
+    return f32(np.float64(v_threshold) + theta)
+
+
+# Pair-based plasticity (see plasticity.PairSTDP). `trace * decay` always enters by fma, so that no compiler may fuse
+# it otherwise.
+
+
+@register_jitable
+def strength(w, constant, slope):
+    """A weight dependence that is a straight line: f(w) = constant + slope * w."""
+    return fma(slope, w, constant)
+
+
+@register_jitable
+def potentiate(w, x_pre, decay, x_target, a_plus, f):
+    """w + a_plus * (decay * x_pre - x_target) * f."""
+    return fma(a_plus * fma(decay, x_pre, -x_target), f, w)
+
+
+@register_jitable
+def depress(w, x_post, decay, a_minus, f):
+    """w - a_minus * (decay * x_post) * f."""
+    return fma(-(a_minus * (decay * x_post)), f, w)
+
+
+@register_jitable
+def clamp(w, w_min, w_max):
+    """w, no further than its bounds."""
+    w = w_min if w < w_min else w
+    return w_max if w > w_max else w
+
+
+@register_jitable
+def add_to_trace(x, decay, nearest):
+    """A trace right after a spike: one more than what is left of it, or just one."""
+    return f32(1.0) if nearest else fma(x, decay, f32(1.0))

@@ -110,9 +110,10 @@ def _parser(name: str) -> argparse.ArgumentParser:
 
 def _summary(name: str, result: dict[str, Any], options: argparse.Namespace, net: Network) -> str:
     rates = ", ".join(f"{population} {rate:.2f} Hz" for population, rate in result["rate_hz"].items())
+    where = "the GPU" if result["backend"] == "cuda" else f"{result['threads']} threads"
     lines = [
         f"{name}: {result['neurons']:,} neurons, {result['synapses']:,} synapses, built in {result['build_s']:.2f} s",
-        f"{options.time:g} ms of model time in {result['run_s']:.2f} s on {result['threads']} threads: "
+        f"{options.time:g} ms of model time in {result['run_s']:.2f} s on {where}: "
         f"real-time factor {result['real_time_factor']:.3f}, {result['events_per_s']:.3g} synaptic events/s",
         f"rates: {rates}",
         f"spike checksum {result['spike_checksum']} (dt {net.dt:g} ms, seed {net.seed})",

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim.distributions import Distribution
-from evsim.model import GROUP
+from evsim.model import BLOCK, GROUP
 from evsim.network import Network, Population, Projection, SpikeSource
 
 MAX_WINDOW = 16  # steps; a longer window gains nothing and takes memory
@@ -38,6 +38,11 @@ class Layout:
     def window(self) -> int:
         """Steps between two exchanges of spikes."""
         return min(self.min_delay, MAX_WINDOW)
+
+    @property
+    def block(self) -> int:
+        """Neurons that a thread advances at a time: BLOCK, or a whole population of which one neuron wins."""
+        return max([BLOCK, *(padded(p.size) for p in self.populations if p.one_winner)])
 
     @property
     def ring_slots(self) -> int:
@@ -120,9 +125,12 @@ def _divide(populations: list[Population], n_threads: int) -> tuple[NDArray[np.i
         if isinstance(population.model, SpikeSource):
             stops[p] = population.size  # the trains are emitted by the first thread
             continue
-        share = np.full(n_threads, padded(population.size) // GROUP // n_threads)
-        odd = padded(population.size) // GROUP - share.sum()
-        share[np.argsort(load, kind="stable")[:odd]] += 1
+        groups = padded(population.size) // GROUP
+        if population.one_winner:  # who wins is found without asking another thread
+            share = np.where(np.arange(n_threads) == np.argmin(load), groups, 0)
+        else:
+            share = np.full(n_threads, groups // n_threads)
+            share[np.argsort(load, kind="stable")[: groups - share.sum()]] += 1
         load += share
         stops[p] = np.minimum(np.cumsum(share) * GROUP, population.size)
     starts = np.concatenate([np.zeros((len(populations), 1), np.int64), stops[:, :-1]], axis=1)

@@ -22,6 +22,7 @@ I4 = NDArray[np.int32]
 U4 = NDArray[np.uint32]
 U8 = NDArray[np.uint64]
 F4 = NDArray[np.float32]
+F8 = NDArray[np.float64]
 U1 = NDArray[np.uint8]
 
 GROUP = 128  # neurons that share Philox calls: 32 calls give the numbers of one group, word w to neurons 32 w ...
@@ -44,10 +45,12 @@ class Model(NamedTuple):
     population_input: I8  # (n_pop,) first input index; -1 for a spike source
     population_n_receptors: I8  # (n_pop,)
     population_soft_reset: U1  # (n_pop,)
+    population_one_winner: U1  # (n_pop,) 1: one spike a step at most; then one thread has the whole population
+    population_theta: F8  # (n_pop, 2) what a spike adds to the threshold (0: nothing), and its decay in a step
     slice_start: I8  # (n_pop, n_threads) the thread's neurons, within the population
     slice_stop: I8  # (n_pop, n_threads)
     # coefficients: entry j of population p for its neuron i is value[start[p, j] + step[p, j] * i]; where step is 0
-    # the value stands BLOCK times, so that one block's loop reads both kinds alike
+    # the value stands Layout.block times, so that one block's loop reads both kinds alike
     parameter_value: F4
     parameter_start: I8  # (n_pop, 6 + 4 * max receptors)
     parameter_step: I8  # (n_pop, 6 + 4 * max receptors) 0: one value for all; 1: one value a neuron
@@ -105,6 +108,9 @@ class State(NamedTuple):
 
     neuron_v: F4  # (n_neurons,)
     neuron_refractory: I4  # (n_neurons,) steps left
+    neuron_theta: F8  # (n_neurons,) what spikes have added to the threshold; (0,) where none do
+    neuron_spikes: I8  # (n_neurons,) spikes so far
+    learning: U1  # (1,) 1: weights and thresholds change
     input_current: F4  # (n_inputs,) synaptic current of exponential receptors
     ring: I4 | I8  # (slots << target_bits,) arriving input, fixed-point
     # spikes of one window, two sets in turn, for thread t and step w of the window

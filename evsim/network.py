@@ -12,6 +12,7 @@ from evsim import checks
 from evsim.connectivity import Rule, from_sparse
 from evsim.distributions import Distribution
 from evsim.neurons import IAF, LIF
+from evsim.plasticity import PairSTDP
 
 __all__ = ["Current", "Network", "Poisson", "Population", "Projection", "Slice", "SpikeSource"]
 
@@ -34,6 +35,7 @@ class Population:
     size: int
     model: LIF | IAF | SpikeSource
     initial_v: Any = None
+    one_winner: bool = False
 
     def __len__(self) -> int:
         return self.size
@@ -106,6 +108,7 @@ class Projection:
     weight: Any  # float64 scalar or array in the rule's shape, or a Distribution
     delay: Any  # ms, likewise
     receptor: int
+    plasticity: PairSTDP | None = None
 
     def expected_synapses(self) -> float:
         """The number of synapses (for pairwise_bernoulli its mean)."""
@@ -155,7 +158,9 @@ class Network:
         self.poissons: list[Poisson] = []
         self.currents: list[Current] = []
 
-    def add_population(self, name: str, n: int, model: LIF | IAF, v: Any = None) -> Population:
+    def add_population(
+        self, name: str, n: int, model: LIF | IAF, v: Any = None, one_winner: bool = False
+    ) -> Population:
         """Add `n` neurons of `model`; `v` is their initial membrane potential.
 
         Parameters
@@ -168,6 +173,9 @@ class Network:
             With one value of a parameter for all, or one for each of the n neurons.
         v : number, array (n,) or distribution, optional
             mV; by default v_leak (LIF) or 0 (IAF).
+        one_winner : bool
+            Winner takes all: of the neurons that reach their threshold in a step only the one furthest above it
+            spikes (of equal ones the first); the others are reset without a spike.
         """
         if not isinstance(model, LIF | IAF):
             raise TypeError(f"population {name!r}: model is {model!r}; it must be an evsim.LIF or evsim.IAF")
@@ -176,7 +184,7 @@ class Network:
         _check_model(owner, model, n, self.dt)
         if v is not None and not isinstance(v, Distribution):
             v = checks.numbers(owner, "v", v, (n,), unit="mV")
-        return self._add(Population(name, n, model, v))
+        return self._add(Population(name, n, model, v, bool(one_winner)))
 
     def add_spike_source(self, name: str, n: int, ids: Any, times: Any) -> Population:
         """Add `n` sources that emit explicit spike trains: source ids[k] spikes at times[k].
@@ -276,6 +284,7 @@ class Network:
         delay: Any = None,
         receptor: str | None = None,
         name: str | None = None,
+        plasticity: PairSTDP | None = None,
     ) -> Projection | list[Projection]:
         """Connect populations or slices; lists on either side connect every pair by the same rule.
 
@@ -294,6 +303,8 @@ class Network:
             By default the only receptor; of two (exc, inh), the first for weights >= 0, the second for < 0.
         name : str, optional
             By default 'source->target'.
+        plasticity : PairSTDP, optional
+            How the weights learn.
         """
         if sparse.issparse(rule):
             rule = from_sparse(rule)
@@ -305,7 +316,7 @@ class Network:
         for pre in self._slices("connect", "source", source):
             for post in self._slices("connect", "target", target):
                 index = len(self.projections) + len(made)
-                made.append(self._project(index, pre, post, rule, weight, delay, receptor, name))
+                made.append(self._project(index, pre, post, rule, weight, delay, receptor, name, plasticity))
         self.projections.extend(made)
         return made[0] if len(made) == 1 else made
 
@@ -349,6 +360,7 @@ class Network:
         delay: Any,
         receptor: str | None,
         name: str | None,
+        plasticity: PairSTDP | None,
     ) -> Projection:
         name = f"{source}->{target}" if name is None else _checked_name("projection", name)
         owner = f"projection {name!r}"
@@ -364,6 +376,9 @@ class Network:
         low, high = (
             weight.bounds() if isinstance(weight, Distribution) else (weight.min(initial=0.0), weight.max(initial=0.0))
         )
+        if plasticity is not None:
+            _check_plasticity(owner, plasticity, weight, self.dt)
+            low, high = min(low, plasticity.w_min), max(high, plasticity.w_max)
         receptors = self._receptors(owner, target.population)
         if receptor is None and len(receptors) == 2 and low < 0.0 < high:
             raise ValueError(
@@ -379,6 +394,7 @@ class Network:
             weight=weight,
             delay=checks.delay(owner, delay, shape, self.dt),
             receptor=self._receptor(owner, target.population, receptor, low < 0.0),
+            plasticity=plasticity,
         )
 
     def _receptors(self, owner: str, population: Population) -> list[str]:
@@ -465,6 +481,18 @@ def _short(value: Any) -> float | str:
     return f"array {array.shape}, {low:g} to {high:g}"
 
 
+def _check_plasticity(owner: str, plasticity: Any, weight: Any, dt: float) -> None:
+    if not isinstance(plasticity, PairSTDP):
+        raise TypeError(f"{owner}: plasticity is {plasticity!r}; it must be an evsim.PairSTDP")
+    plasticity.check(owner, dt)
+    low, high = weight.bounds() if isinstance(weight, Distribution) else (weight.min(), weight.max())
+    if low < plasticity.w_min or high > plasticity.w_max:
+        raise ValueError(
+            f"{owner}: initial weights run from {low:g} to {high:g}; they must lie between w_min = "
+            f"{plasticity.w_min:g} and w_max = {plasticity.w_max:g}"
+        )
+
+
 def _check_model(owner: str, model: LIF | IAF, n: int, dt: float) -> None:
     try:
         parameters = model.parameters()
@@ -486,6 +514,10 @@ def _check_model(owner: str, model: LIF | IAF, n: int, dt: float) -> None:
                 owner, name, value, (n,), low, inclusive, unit, infinite=name in model.may_be_infinite
             )
             bounds[name] = (array, array)
+    for name in model.one_for_all & parameters.keys():
+        given: Any = parameters[name]
+        if isinstance(given, Distribution) or np.ndim(given) > 0:
+            raise ValueError(f"{owner}: {name} is {_short(given)}; it must be one number for all neurons")
     longest = np.max(bounds["t_ref"][1])
     if longest / dt > MAX_REFRACTORY:
         raise ValueError(

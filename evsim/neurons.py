@@ -41,6 +41,8 @@ class Coefficients:
     gain: list[Any]
     jump: list[Any]
     soft_reset: bool
+    theta_plus: float = 0.0
+    theta_decay: float = 1.0
 
 
 def _suggest_names(model: type[Model]) -> type[Model]:
@@ -71,8 +73,11 @@ class NeuronModel:
         "tau_syn": (0.0, False, "ms"),
         "t_ref": (0.0, True, "ms"),
         "r_mem": (0.0, False, ""),
+        "theta_plus": (0.0, True, ""),
+        "tau_theta": (0.0, False, "ms"),
     }
-    may_be_infinite: ClassVar[frozenset[str]] = frozenset({"v_min"})
+    may_be_infinite: ClassVar[frozenset[str]] = frozenset({"v_min", "tau_theta"})
+    one_for_all: ClassVar[frozenset[str]] = frozenset({"theta_plus", "tau_theta"})
     tau_syn: TimeConstants
     v_reset: Any
 
@@ -114,9 +119,9 @@ class NeuronModel:
             return values["v_threshold"] - values.get("v_leak", 0.0), True
         return values["v_reset"], False
 
-    def _synapses(self, values: Values, dt: float, share: Callable[[Any], Any]) -> dict[str, list[Any]]:
+    def _synapses(self, values: Values, dt: float, share: Callable[[Any], Any]) -> dict[str, Any]:
         """Per-receptor coefficients; `share(tau_syn)` is what a unit of current adds to v in a step."""
-        lists: dict[str, list[Any]] = {"decay": [], "coupling": [], "gain": [], "jump": []}
+        lists: dict[str, Any] = {"decay": [], "coupling": [], "gain": [], "jump": []}
         for receptor, tau in self.receptors().items():
             delta = tau is None
             tau_syn = 1.0 if delta else values[f"tau_syn.{receptor}"]
@@ -140,6 +145,10 @@ class LIF(NeuronModel):
     Spikes, v and i equal NEST's iaf_psc_delta and iaf_psc_exp: v is frozen while refractory, delta input then is
     lost, currents go on. `v_reset=None` is the soft reset v -> v - (v_threshold - v_leak).
 
+    With theta_plus > 0 the threshold adapts (Diehl & Cook 2015): it is v_threshold + theta, theta <- theta *
+    exp(-dt / tau_theta) in every step, theta <- theta + theta_plus at a spike; not while `Simulation.learning` is
+    False.
+
     Parameters
     ----------
     tau_mem : membrane time constant, ms, > 0.
@@ -149,6 +158,7 @@ class LIF(NeuronModel):
     r_mem : membrane resistance, > 0: v's unit per unit of current.
     i_bias : constant current.
     v_min : lower bound of v.
+    theta_plus, tau_theta : adaptation of the threshold, mV and ms; one number each.
     """
 
     tau_mem: Parameter = 20.0
@@ -160,6 +170,8 @@ class LIF(NeuronModel):
     r_mem: Parameter = 1.0
     i_bias: Parameter = 0.0
     v_min: Parameter = -np.inf
+    theta_plus: float = 0.0
+    tau_theta: float = np.inf
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The exact propagators for a step of dt (ms)."""
@@ -182,6 +194,8 @@ class LIF(NeuronModel):
             refractory_steps=np.rint(values["t_ref"] / dt),
             current_gain=charge * r_mem,
             soft_reset=soft,
+            theta_plus=float(values["theta_plus"]),
+            theta_decay=float(np.exp(-dt / values["tau_theta"])),
             **self._synapses(values, dt, share),
         )
 

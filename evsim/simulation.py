@@ -15,11 +15,13 @@ from scipy import sparse
 from tqdm import tqdm
 
 from evsim import checks
+from evsim.backend import choose_backend
 from evsim.build import Built, build
 from evsim.cpu_engine import CpuEngine
 from evsim.cpu_maker import CpuMaker
 from evsim.io.recording import RecordingWriter, ReportSpec, open_recording, step_times
 from evsim.io.recording import State as RecordedState
+from evsim.learner import Learner
 from evsim.memory import Memory
 from evsim.network import Network, Population, Projection, SpikeSource, Target
 from evsim.recorder import MemorySink, Recorder, as_slices, make_probes, variable_code
@@ -46,20 +48,20 @@ class Simulation:
     ----------
     network : Network
     backend : {"auto", "cpu", "cuda"}
-        Where to run. The CUDA engine is proved on the simulator only so far, so "auto" takes the CPU.
+        Where to run. "auto" takes the first GPU that CUDA_VISIBLE_DEVICES shows, where there is one and the network
+        fits into its memory, and says so on stderr; elsewhere the CPU. The attribute `backend` says what was taken.
     threads : int, optional
         CPU threads; by default all cores, fewer for small networks. It changes the speed, never a spike.
 
     Raises
     ------
     MemoryError : the network does not fit; names what is too big.
+    ImportError, RuntimeError : backend is "cuda" and no GPU can be used; names the remedy.
     """
 
     def __init__(self, network: Network, backend: str = "auto", threads: int | None = None) -> None:
-        if backend not in ("auto", "cpu", "cuda"):
-            raise ValueError(f"backend is {backend!r}; it must be 'auto', 'cpu' or 'cuda'")
         self.network = network
-        self.backend = "cuda" if backend == "cuda" else "cpu"
+        self.backend = choose_backend(network, backend)
         if self.backend == "cuda":
             threads = 1  # rows are not divided on a GPU
         threads = _default_threads(network) if threads is None else threads
@@ -76,6 +78,7 @@ class Simulation:
         self._sink: MemorySink | RecordingWriter = MemorySink()
         self._recording = False
         self._engine = _make_engine(self.backend, self._built)
+        self._learner = Learner(self._built)
 
     @property
     def time(self) -> float:
@@ -111,6 +114,37 @@ class Simulation:
         """Spikes of each population since the start, recorded or not."""
         counts = self._built.state.population_spikes.sum(axis=0)
         return {p.name: int(n) for p, n in zip(self._built.layout.populations, counts, strict=True)}
+
+    def neuron_spikes(self, target: Target) -> NDArray[np.int64]:
+        """Spikes of each neuron of a population or slice since the start, recorded or not (a copy)."""
+        (part,) = as_slices("neuron_spikes", target, self._populations)
+        first = self._built.layout.population_start[self._built.layout.index(part.population)] + part.start
+        return self._built.state.neuron_spikes[first : first + len(part)].copy()
+
+    @property
+    def learning(self) -> bool:
+        """Whether weights and adaptive thresholds change. Set it to False to test what was learned."""
+        return self._learner.learning
+
+    @learning.setter
+    def learning(self, on: bool) -> None:
+        self._learner.switch(on, self._step)
+
+    def normalize(self, projection: Projection, total: Any) -> None:
+        """Scale the weights into each target of a plastic projection so that they sum to `total`.
+
+        Weights are clamped to the bounds of the rule afterwards; targets whose weights are all 0 stay as they are.
+
+        Parameters
+        ----------
+        total : a number, or one for each target (n_targets,); of the sign of the weights.
+        """
+        q = self._place(projection, "normalize")
+        owner = f"normalize: projection {projection.name!r}"
+        if projection.plasticity is None:
+            raise ValueError(f"{owner} has no plasticity; only plastic weights can be normalised")
+        totals = checks.numbers(owner, "total", total, (len(projection.target),))
+        self._learner.normalize(q, np.broadcast_to(totals, len(projection.target)).copy(), self._step)
 
     def rates(self) -> dict[str, float]:
         """Mean rate of each population since the start, Hz."""
@@ -217,6 +251,7 @@ class Simulation:
                     self._recorder.drain(self._sink, first_step, done, self._engine.collect())
                     bar.update(done * self.network.dt)
         finally:
+            self._learner.apply(self._step)
             self.run_seconds += time.perf_counter() - started
             self._sink.close(self._summary(), complete=self._step == stop)
         if interrupted.seen:
@@ -264,15 +299,21 @@ class Simulation:
         times = step_times(np.arange(len(values)) * probe.every, self.network.dt)
         return RecordedState(times, probe.neurons, values, variable, probe.units, probe.every * self.network.dt)
 
-    def values(self, target: Target, variable: str = "v") -> NDArray[np.float32]:
-        """The present value of a state variable of a population or slice (a copy)."""
+    def values(self, target: Target, variable: str = "v") -> NDArray[Any]:
+        """The present value of a state variable of a population or slice (a copy).
+
+        Variables are those that can be recorded, and "theta" where thresholds adapt (float64).
+        """
         (part,) = as_slices("values", target, self._populations)
         if variable == "v_pre_reset":
             raise ValueError("values: v_pre_reset is only known within a step; record it with record(state=...)")
-        make_probes({part: variable}, 1, self._populations)  # refuses an unknown variable
         layout, state = self._built.layout, self._built.state
         self._engine.pull()
         p = layout.index(part.population)
+        if variable == "theta" and self._built.model.population_theta[p, 0] != 0.0:
+            first = layout.population_start[p] + part.start
+            return state.neuron_theta[first : first + len(part)].copy()
+        make_probes({part: variable}, 1, self._populations)  # refuses an unknown variable
         code = variable_code(part.population, variable)
         if code < 0:
             first = layout.population_start[p] + part.start
@@ -284,11 +325,8 @@ class Simulation:
     def synapses(self, projection: Projection) -> Synapses:
         """Every synapse of a projection, with its weight and delay as used."""
         model, layout = self._built.model, self._built.layout
-        if projection not in self.network.projections:
-            raise ValueError(f"synapses: projection {projection.name!r} does not belong to this network")
-        if projection.index >= self._built.n_synapses.size:
-            raise ValueError(f"synapses: projection {projection.name!r} came after the network was built")
-        q = int(np.flatnonzero(model.projection_index == projection.index)[0])
+        q = self._place(projection, "synapses")
+        self._learner.settle(self._step)
         n_rows = len(projection.source) * self.threads
         row_start = model.row_start[model.projection_row[q] : model.projection_row[q] + n_rows + 1]
         entries = _on_host(model.synapse, row_start[0], row_start[-1]).astype(np.int64)
@@ -297,17 +335,27 @@ class Simulation:
         size = layout.population_start[p + 1] - layout.population_start[p]
         base = layout.population_input[p] + projection.receptor * size + projection.target.start
         post = (entries & ((1 << layout.target_bits) - 1)) - base
-        if model.projection_uniform[q]:
+        shift = model.projection_weight[q]
+        if projection.plasticity is not None:
+            fixed = _on_host(model.synapse_weight.view(np.float32), row_start[0] + shift, row_start[-1] + shift)
+        elif model.projection_uniform[q]:
             fixed = np.full(pre.size, model.projection_fixed_weight[q], np.int64)
         else:
-            shift = model.projection_weight[q]
             fixed = _on_host(model.synapse_weight, row_start[0] + shift, row_start[-1] + shift).astype(np.int64)
         steps = entries >> layout.target_bits
         order = np.lexsort((fixed, post, steps, pre))
         unit = model.input_unit[p, projection.receptor].astype(np.float64) * 2.0 ** model.projection_shift[q]
-        weight = fixed.astype(np.float64) * unit
+        weight = fixed.astype(np.float64) * (1.0 if projection.plasticity is not None else unit)
         delay = np.asarray(step_times(steps[order], self.network.dt))
         return Synapses(pre[order], post[order], weight[order], delay)
+
+    def _place(self, projection: Projection, caller: str) -> int:
+        """The projection's place in Model."""
+        if projection not in self.network.projections:
+            raise ValueError(f"{caller}: projection {projection.name!r} does not belong to this network")
+        if projection.index >= self._built.n_synapses.size:
+            raise ValueError(f"{caller}: projection {projection.name!r} came after the network was built")
+        return int(np.flatnonzero(self._built.model.projection_index == projection.index)[0])
 
     def weights(self, projection: Projection) -> sparse.csr_array:
         """The weights of a projection as a sparse array (n_source, n_target); several synapses of a pair add up."""

@@ -50,12 +50,20 @@ class Rows:
     @property
     def varied(self) -> bool:
         """A weight each, rather than one for all?"""
-        return self.rule[construction.WEIGHT_KIND] != construction.UNIFORM
+        return bool(self.rule[construction.WEIGHT_KIND] != construction.UNIFORM)
 
     @property
-    def weight(self) -> float:
-        """The weight of all, where it is not varied."""
-        return 0.0 if self.varied else float(self.projection.weight)
+    def bounds(self) -> list[float | None]:
+        """What a weight can be at least and at most: numbers for all of its synapses, or None: as each is."""
+        rule = self.projection.plasticity
+        if rule is not None:
+            return [rule.w_min, rule.w_max]
+        return [None if self.varied else float(self.projection.weight)]
+
+    @property
+    def largest(self) -> float:
+        """The largest |weight| that can occur."""
+        return max(_largest(self.projection.weight) if bound is None else abs(bound) for bound in self.bounds)
 
     @property
     def longest(self) -> int:
@@ -68,8 +76,8 @@ class Rows:
         return (NO_INTS, NO_INTS) if pre is None or post is None else (pre, post)
 
     def listed_weights(self) -> NDArray[np.float64]:
-        """A weight for each candidate, where they are LISTED."""
-        listed = self.rule[construction.WEIGHT_KIND] == construction.LISTED
+        """A weight for each candidate, where they are LISTED; one where they are EQUAL."""
+        listed = self.rule[construction.WEIGHT_KIND] in (construction.LISTED, construction.EQUAL)
         return self.projection.weight.reshape(-1) if listed else NO_FLOATS
 
     def listed_delays(self, dt: float) -> NDArray[np.int64]:
@@ -99,7 +107,8 @@ class Maker(Protocol):
     def sum_weights(self, all_rows: Sequence[Rows], scales: Sequence[float]) -> NDArray[np.int64]:
         """The largest sums of positive and of negative weights that can reach each input, (2, n_inputs).
 
-        Of |weight| * the projection's scale, rounded up: integers, so that their order does not matter.
+        Of |weight| * the projection's scale, rounded up: integers, so that their order does not matter. Rows.bounds
+        says which weights.
         """
 
     def to_fixed_point(self, rows: Rows, unit: float) -> None:
@@ -137,10 +146,12 @@ def build_synapses(
         own_unit = float(unit[_place(rows.projection, layout)])
         if rows.n_synapses == 0:
             continue  # a weight that is never used may not fit
+        if rows.projection.plasticity is not None:
+            continue  # learned as float32, and rounded at each spike
         if not rows.varied:
-            fixed[q] = rows.weight / own_unit
+            fixed[q] = float(rows.projection.weight) / own_unit
         else:
-            largest = _largest(rows.projection.weight) / own_unit
+            largest = rows.largest / own_unit
             shifts[q] = max(0, int(np.ceil(np.log2(max(largest, 1.0) / 2.0**30)))) if wide else 0
             maker.to_fixed_point(rows, own_unit * 2.0 ** shifts[q])
     synapse, synapse_weight = maker.finish()
@@ -179,8 +190,8 @@ def _units(
     for rows, place in zip(all_rows, places, strict=True):
         _note(rows.projection.weight, mean, *place)
         if rows.n_synapses:
-            largest[place] = max(largest[place], _largest(rows.projection.weight))
-            number[place] += rows.n_synapses
+            largest[place] = max(largest[place], rows.largest)
+            number[place] += rows.n_synapses * len(rows.bounds)
     scale = np.ones(shape)
     for place in set(places):
         scale[place] = _scale_for(float(largest[place]), int(number[place]))
@@ -283,6 +294,8 @@ def _rule(projection: Projection, layout: Layout, dt: float, key: NDArray[np.int
     values[construction.TARGET_BITS] = layout.target_bits
     values[construction.TARGET_START] = target.start
     values[construction.WEIGHT_KIND] = _kind(projection.weight)
+    if projection.plasticity is not None and values[construction.WEIGHT_KIND] == construction.UNIFORM:
+        values[construction.WEIGHT_KIND] = construction.EQUAL  # until they learn
     values[construction.DELAY_KIND] = _kind(projection.delay)
     if values[construction.DELAY_KIND] == construction.UNIFORM:
         values[construction.DELAY] = _steps(projection.delay, dt)

@@ -8,9 +8,12 @@ from scipy import sparse
 
 import evsim
 from evsim.build import build
+from evsim.cpu_maker import CpuMaker
 from evsim.cuda_kernels import maker
 from evsim.cuda_kernels.maker import CudaMaker
 from evsim.cuda_kernels.target import SIMULATED
+from evsim.layout import lay_out
+from evsim.synapses import build_synapses
 
 pytestmark = pytest.mark.skipif(not SIMULATED, reason="needs NUMBA_ENABLE_CUDASIM=1")
 
@@ -175,6 +178,29 @@ def test_synapses_come_back_from_the_device():
         sim.run(2.0)
     assert cpu.spike_checksum == cuda.spike_checksum
     assert cpu.n_events == cuda.n_events > 0
+
+
+def plastic_projections():
+    """Plastic weights: one for all, drawn, listed; they stay float32 and count with their bounds."""
+    net = evsim.Network(dt=0.1, seed=6)
+    cells = net.add_population("cells", 20, evsim.LIF())
+    rule = evsim.PairSTDP(w_min=-0.5, w_max=5.0)
+    for weight in (0.3, evsim.uniform(-0.5, 1.0), WEIGHTS["listed"][: PRE.size]):
+        net.connect(cells[:N], cells[:N], evsim.explicit(PRE, POST), weight=weight, delay=1.0, plasticity=rule)
+    return net
+
+
+def test_plastic_weights():
+    net = plastic_projections()
+    layout, key = lay_out(net, 1), np.array([1, 2])
+    (cpu, *_), (cuda, *_) = (
+        build_synapses(net, layout, key, maker_type(net, layout), lambda done: None)
+        for maker_type in (CpuMaker, CudaMaker)
+    )
+    for name, ours in cpu.items():
+        theirs = cuda[name].copy_to_host() if name in ("synapse", "synapse_weight") else cuda[name]
+        np.testing.assert_array_equal(theirs, ours, err_msg=name)
+    assert (cpu["synapse_weight"].view(np.float32)[: PRE.size] == np.float32(0.3)).all()
 
 
 def test_a_network_too_big_for_the_device_is_refused(monkeypatch):

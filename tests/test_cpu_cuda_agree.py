@@ -2,15 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-
-from evsim.build import build
-from evsim.reference_networks import brunel, microcircuit
 
 ROOT = Path(__file__).parents[1]
 SIMULATOR = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
@@ -37,20 +34,37 @@ def test_brunel_script_has_the_same_checksum_on_both():
     assert checksums[0] == checksums[1]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("network", [brunel(200), microcircuit(0.005)], ids=["delta", "exponential"])
-def test_the_kernel_becomes_machine_code_without_spills(network):
+@pytest.fixture(scope="module")
+def kernel_table():
     pytest.importorskip("numba_cuda", reason="needs the packages of evsim[cuda]")
-    from evsim.cuda_kernels.advance import Tasks, advance
-    from evsim.cuda_kernels.machine_code import compile_machine_code, find_float_differences, format_table
+    return pytest.importorskip("evsim.cuda_kernels.kernel_table", exc_type=ImportError)
 
-    built = build(network, 1, lambda done: None)
-    tasks = Tasks(np.zeros(2, np.int64), np.zeros((2, 3), np.int32), np.zeros((2, 3), np.int32))
-    arguments = (built.model, built.state, tasks, np.int64(0), np.int64(0))
-    codes = compile_machine_code(advance, arguments)
-    print(format_table(codes))
-    assert [code.compute_capability for code in codes] == [
-        (7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0),
-    ]  # fmt: skip
-    assert all(code.spill_stores == code.spill_loads == 0 for code in codes)
-    assert find_float_differences(advance, arguments) == []
+
+@pytest.mark.slow
+def test_every_kernel_becomes_machine_code_without_spills(kernel_table):
+    rows = kernel_table.compile_all()
+    print(kernel_table.format_markdown(rows))
+    capabilities = [(7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)]
+    assert [code.compute_capability for _, code in rows] == capabilities * (len(rows) // len(capabilities))
+    assert [code for _, code in rows if code.spill_stores or code.spill_loads] == []
+
+
+@pytest.mark.slow
+def test_every_kernel_calculates_as_the_cpu(kernel_table):
+    from evsim.cuda_kernels.machine_code import find_float_differences
+
+    for special, kernel, arguments in kernel_table.example_kernels():
+        assert find_float_differences(kernel, arguments) == [], (kernel, special)
+
+
+def test_the_table_has_every_kernel(kernel_table):
+    sources = [path.read_text() for path in (ROOT / "cuda_kernels").glob("*.py")]
+    kernels = {
+        name for text in sources for name in re.findall(r"^@compile_cuda_kernel.*\ndef (\w+)", text, re.MULTILINE)
+    }
+    assert kernels >= {"advance"}
+    assert {kernel.py_func.__name__ for _, kernel, _ in kernel_table.example_kernels()} == kernels
+    assert (
+        set(re.findall(r"^\| (\w+) \| .* \| 7\.5 ", (ROOT / "bench" / "kernels.md").read_text(), re.MULTILINE))
+        == kernels
+    )

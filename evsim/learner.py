@@ -1,0 +1,58 @@
+"""Weights that learn, between runs: brought up to date, applied, normalised, read."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evsim import learning_kernels
+from evsim.build import Built
+from evsim.learning import FROZEN
+
+SUM_BITS = 40  # a normalised column's weights are summed in units of the largest weight / 2^SUM_BITS
+
+
+class Learner:
+    """What `Simulation` does to plastic projections while no step is under way."""
+
+    def __init__(self, built: Built) -> None:
+        self._model, self._learning, self._flag = built.model, built.learning, built.state.learning
+        self._pool = ThreadPoolExecutor(max(1, len(built.learning)))
+        if built.learning:
+            self.settle(0)  # compiles, or loads, the kernels
+
+    @property
+    def learning(self) -> bool:
+        """Whether weights and thresholds change."""
+        return bool(self._flag[0])
+
+    def switch(self, on: bool, step: int) -> None:
+        """Let weights and thresholds change from `step` on, or not."""
+        self.settle(step)
+        self._flag[0] = on
+
+    def settle(self, step: int) -> None:
+        """Bring all weights up to date, as they are before `step`."""
+        self._each_thread(learning_kernels.settle_all, self.learning, step)
+
+    def apply(self, step: int) -> None:
+        """At the end of a run: let the changes act that rules with apply="run" have kept back."""
+        frozen = self._learning[0][0].option[:, FROZEN] == 1 if self._learning else np.zeros(0, bool)
+        if frozen.any():
+            self.settle(step)
+            for k in np.flatnonzero(frozen):
+                self._each_thread(learning_kernels.apply_changes, k)
+
+    def normalize(self, q: int, total: NDArray[np.float64], step: int) -> None:
+        """Scale the weights into each target of projection q (its place in Model) to sum to total (n_targets,)."""
+        self.settle(step)
+        rules = self._learning[0][0]
+        k = int(rules.number[q])
+        unit = 2.0 ** np.ceil(np.log2(np.abs(rules.value[k, 3:5]).max())) / 2.0**SUM_BITS
+        self._each_thread(learning_kernels.normalize, k, total, unit)
+
+    def _each_thread(self, kernel, *arguments) -> None:  # type: ignore[no-untyped-def]
+        def work(t: int) -> None:
+            kernel(self._model, *self._learning[t], *arguments)
+
+        list(self._pool.map(work, range(len(self._learning))))

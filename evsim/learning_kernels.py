@@ -1,0 +1,239 @@
+"""Plasticity on the CPU: each thread changes the weights of the synapses into its own neurons.
+
+In a step: spikes arrive (rows), neurons are updated, and the spikes among them are noted (`note_posts`). After a
+window, the spikes of all threads are noted (`note_pre`) for their arrival in a later step.
+"""
+
+import numpy as np
+
+from evsim.dynamics import add_to_trace, clamp, depress
+from evsim.jit import compile_kernel, register_jitable
+from evsim.learning import A_MINUS, FROZEN, HISTORY, MINUS_0, NEAREST, NEVER, TOGETHER, W_MAX, W_MIN
+from evsim.model import N_THREADS, RING_MASK, TARGET_BITS
+from evsim.plastic_dynamics import catch_up, decayed, dependence, last_arrival
+
+f32 = np.float32
+i64 = np.int64
+u32 = np.uint32
+u64 = np.uint64
+
+
+@register_jitable(forceinline=True)
+def _find_delay(synapse, start, stop, key):
+    """The first synapse of a row segment that is not below `key`."""
+    while start < stop:
+        middle = (start + stop) >> u64(1)
+        if u64(synapse[middle]) < key:
+            start = middle + u64(1)
+        else:
+            stop = middle
+    return start
+
+
+@compile_kernel
+def arrive(model, ring, rules, traces, learning, thread, step):
+    """Deliver the spikes that arrive over plastic synapses in `step`, and change their weights.
+
+    Returns the number of synaptic events.
+    """
+    n_threads, target_bits = i64(model.scalars[N_THREADS]), u64(model.scalars[TARGET_BITS])
+    ring_mask, target_mask = u64(model.scalars[RING_MASK]), (u64(1) << target_bits) - u64(1)
+    slots = (i64(1) << rules.slot_bits[0]) - 1
+    weight, change, synapse = traces.weight, traces.change, model.synapse
+    post_last, post_trace = traces.post_last, traces.post_trace
+    post_decay, value = rules.post_decay, rules.value
+    slot = (u64(step) << target_bits) & ring_mask
+    events = u64(0)
+    for k in range(rules.projection.size):
+        q = rules.projection[k]
+        shift = u64(model.projection_weight[q])
+        a_minus, w_min, w_max = value[k, A_MINUS], value[k, W_MIN], value[k, W_MAX]
+        minus_at = rules.table_start[k, 1]
+        decay_start, decay_stop = rules.post_decay_start[k], rules.post_decay_start[k + 1]
+        frozen, together = rules.option[k, FROZEN] == 1, rules.option[k, TOGETHER] == 1
+        first_target = u64(rules.first_input[k])
+        targets = u64(rules.target_start[k])
+        one_delay = rules.delay_start[k + 1] - rules.delay_start[k] == 1
+        p, receptor = rules.population[k], rules.receptor[k]
+        per_unit = f32(1.0) / model.input_unit[p, receptor]
+        log_mask = (i64(1) << rules.log_bits[k]) - 1
+        for d in range(rules.delay_start[k], rules.delay_start[k + 1]):
+            delay = rules.delay[d]
+            emitted = step - delay
+            if emitted < 0:
+                continue
+            first_logged = traces.log_first[(k << rules.slot_bits[0]) + (emitted & slots)]
+            last_logged = traces.log_first[(k << rules.slot_bits[0]) + ((emitted + 1) & slots)]
+            for logged in range(first_logged, last_logged):
+                source = i64(traces.log_source[rules.log_start[k] + (logged & log_mask)])
+                row = u64(model.projection_row[q] + source * n_threads + thread)
+                start, stop = u64(model.row_start[row]), u64(model.row_start[row + u64(1)])
+                if not one_delay:
+                    start = _find_delay(synapse, start, stop, u64(delay) << target_bits)
+                    stop = _find_delay(synapse, start, stop, u64(delay + 1) << target_bits)
+                events += stop - start
+                arrived, x_pre = last_arrival(rules, traces, k, rules.source_start[k] + source, delay, step)
+                for s in range(start, stop):
+                    place = u64(synapse[s]) & target_mask
+                    target = targets + (place - first_target)
+                    w = weight[s + shift]
+                    last = post_last[target]
+                    if learning and last > NEVER:
+                        sum_of = change[s + shift] if frozen else w
+                        if last >= arrived or (together and arrived > NEVER):
+                            sum_of = catch_up(rules, traces, k, i64(target), w, sum_of, arrived, x_pre)
+                        if not frozen:
+                            w = sum_of
+                        ring[slot + place] += ring.dtype.type(i64(np.rint(w * per_unit)))
+                        since = step - last
+                        if not together and since < decay_stop - decay_start:
+                            left = post_decay[u64(decay_start + since)]
+                            f_minus = dependence(w, value, k, MINUS_0, rules.table, minus_at)
+                            sum_of = depress(sum_of, post_trace[target], left, a_minus, f_minus)
+                            if not frozen:
+                                sum_of = clamp(sum_of, w_min, w_max)
+                        if frozen:
+                            change[s + shift] = sum_of
+                        else:
+                            weight[s + shift] = sum_of
+                    else:
+                        ring[slot + place] += ring.dtype.type(i64(np.rint(w * per_unit)))
+    return events
+
+
+@register_jitable(forceinline=True)
+def _settle(model, rules, traces, learning, k, target, before):
+    """Bring all synapses into a target up to date: spikes and arrivals before a step."""
+    if learning:
+        q = rules.projection[k]
+        first = rules.first_synapse[k]
+        target_bits = u64(model.scalars[TARGET_BITS])
+        frozen = rules.option[k, FROZEN] == 1
+        for c in range(rules.column_start[target], rules.column_start[target + 1]):
+            synapse = first + i64(rules.column_synapse[c])
+            at = synapse + model.projection_weight[q]
+            source = rules.source_start[k] + i64(rules.column_source[c])
+            delay = i64(u64(model.synapse[synapse]) >> target_bits)
+            arrived, x_pre = last_arrival(rules, traces, k, source, delay, before)
+            w = traces.weight[at]
+            if frozen:
+                traces.change[at] = catch_up(rules, traces, k, target, w, traces.change[at], arrived, x_pre)
+            else:
+                traces.weight[at] = catch_up(rules, traces, k, target, w, w, arrived, x_pre)
+    traces.settled[target] = before
+    traces.settled_count[target] = traces.post_count[target]
+
+
+@compile_kernel
+def note_posts(model, rules, traces, learning, p, spikes, first, stop, step):
+    """Remember the spikes of population p in `step`: spikes[first:stop]."""
+    for k in range(rules.projection.size):
+        if rules.population[k] != p:
+            continue
+        n_targets = rules.target_start[k + 1] - rules.target_start[k]
+        nearest = rules.option[k, NEAREST] == 1
+        for j in range(first, stop):
+            target = i64(spikes[j]) - rules.first_neuron[k]
+            if target < 0 or target >= n_targets:
+                continue
+            target += rules.target_start[k]
+            since = step - traces.post_last[target]
+            left = decayed(rules.post_decay, rules.post_decay_start[k], rules.post_decay_start[k + 1], since)
+            x = add_to_trace(traces.post_trace[target], left, nearest)
+            traces.post_last[target], traces.post_trace[target] = step, x
+            at = target * HISTORY + (traces.post_count[target] & (HISTORY - 1))
+            traces.post_step[at], traces.post_value[at] = step, x
+            traces.post_count[target] += 1
+            if traces.post_count[target] - traces.settled_count[target] == HISTORY - 2:
+                _settle(model, rules, traces, learning, k, target, step + 1)
+
+
+@compile_kernel
+def note_step(rules, traces, step):
+    """Spikes noted from now on are those of `step`."""
+    slots = (i64(1) << rules.slot_bits[0]) - 1
+    for k in range(rules.projection.size):
+        traces.log_first[(k << rules.slot_bits[0]) + (step & slots)] = traces.log_count[k]
+
+
+@compile_kernel
+def note_pre(rules, traces, k, source, step):
+    """Remember a spike of a projection's source, which will arrive after the delays of its synapses."""
+    log_mask = (i64(1) << rules.log_bits[k]) - 1
+    traces.log_source[rules.log_start[k] + (traces.log_count[k] & log_mask)] = u32(source)
+    traces.log_count[k] += 1
+    number = rules.source_start[k] + source
+    bits = rules.pre_bits[k]
+    first, mask = rules.pre_start[k] + (source << bits), (i64(1) << bits) - 1
+    count = traces.pre_count[number]
+    x = f32(1.0)
+    if count > 0:
+        before = first + ((count - 1) & mask)
+        since = step - traces.pre_step[before]
+        left = decayed(rules.pre_decay, rules.pre_decay_start[k], rules.pre_decay_start[k + 1], since)
+        x = add_to_trace(traces.pre_value[before], left, rules.option[k, NEAREST] == 1)
+    at = first + (count & mask)
+    traces.pre_step[at], traces.pre_value[at] = step, x
+    traces.pre_count[number] = count + 1
+
+
+@compile_kernel
+def settle_all(model, rules, traces, learning, before):
+    """Bring all plastic synapses of a thread up to date: spikes and arrivals before a step."""
+    for k in range(rules.projection.size):
+        for target in range(rules.own_target[k, 0], rules.own_target[k, 1]):
+            _settle(model, rules, traces, learning, k, target, before)
+
+
+@compile_kernel
+def apply_changes(model, rules, traces, k):
+    """Add to the weights of a projection what has added up in a run."""
+    q = rules.projection[k]
+    low, high = rules.value[k, W_MIN], rules.value[k, W_MAX]
+    for c in range(rules.column_start[rules.own_target[k, 0]], rules.column_start[rules.own_target[k, 1]]):
+        at = rules.first_synapse[k] + i64(rules.column_synapse[c]) + model.projection_weight[q]
+        traces.weight[at] = clamp(traces.weight[at] + traces.change[at], low, high)
+        traces.change[at] = f32(0.0)
+
+
+@compile_kernel
+def normalize(model, rules, traces, k, total, unit):
+    """Scale the weights into each target so that they sum to `total` (n_targets,); sums are whole numbers of `unit`."""
+    q = rules.projection[k]
+    low, high = rules.value[k, W_MIN], rules.value[k, W_MAX]
+    shift = rules.first_synapse[k] + model.projection_weight[q]
+    for target in range(rules.own_target[k, 0], rules.own_target[k, 1]):
+        start, stop = rules.column_start[target], rules.column_start[target + 1]
+        units = i64(0)
+        for c in range(start, stop):
+            units += i64(np.rint(np.float64(traces.weight[shift + i64(rules.column_synapse[c])]) / unit))
+        if units == 0:
+            continue
+        factor = total[target - rules.target_start[k]] / (np.float64(units) * unit)
+        for c in range(start, stop):
+            at = shift + i64(rules.column_synapse[c])
+            traces.weight[at] = clamp(f32(np.float64(traces.weight[at]) * factor), low, high)
+
+
+@compile_kernel
+def count_columns(row_start, first_row, n_sources, n_threads, thread, synapse, mask, first_input, count):
+    """Count this thread's synapses into each target (n_targets,)."""
+    for source in range(n_sources):
+        row = first_row + source * n_threads + thread
+        for s in range(row_start[row], row_start[row + 1]):
+            count[i64(synapse[s] & mask) - first_input] += 1
+
+
+@compile_kernel
+def fill_columns(
+    row_start, first_row, n_sources, n_threads, thread, synapse, mask, first_input,
+    cursor, column_synapse, column_source,
+):  # fmt: skip
+    """List this thread's synapses by target; `cursor` (n_targets,) is where each target's begin."""
+    for source in range(n_sources):
+        row = first_row + source * n_threads + thread
+        for s in range(row_start[row], row_start[row + 1]):
+            target = i64(synapse[s] & mask) - first_input
+            column_synapse[cursor[target]] = u32(s - row_start[first_row])
+            column_source[cursor[target]] = u32(source)
+            cursor[target] += 1

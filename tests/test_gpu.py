@@ -1,0 +1,62 @@
+"""The GPU gives the CPU's numbers, bit for bit; on the CUDA simulator the same tests run with tiny sizes.
+
+`bash scripts/gpu.sh` runs them where there is a GPU; they need pytest and what evsim itself needs.
+"""
+
+import pytest
+from cuda_cases import CASES, assert_equal, assert_same, delta_neurons_with_noise, run, two_receptors_and_currents
+from numba.core import config
+
+from evsim.backend import reason_against_gpu
+from evsim.reference_networks import brunel, microcircuit, vogels
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+MISSING = None if SIMULATED else reason_against_gpu()
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(MISSING is not None, reason=f"{MISSING}; scripts/gpu.sh runs these")]
+LONG = (7, 5) if SIMULATED else (700, 500)  # steps of two runs
+
+
+def brunel_network():
+    net = brunel(100 if SIMULATED else 10_000)
+    return net, {net.populations["exc"][:10]: "v", net.populations["inh"][:10]: ["v", "v_pre_reset"]}
+
+
+def microcircuit_network():
+    net = microcircuit(0.002 if SIMULATED else 1.0)
+    return net, {net.populations["L4E"][:10]: "v", net.populations["L5I"][:2]: "i_syn"}
+
+
+def vogels_network():
+    net = vogels(250 if SIMULATED else 4000)
+    return net, {net.populations["exc"][:10]: ["v", "i_exc", "i_inh"]}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_every_feature(case):
+    assert_equal(case, LONG)
+
+
+@pytest.mark.parametrize("case", [brunel_network, vogels_network, microcircuit_network], ids=lambda case: case.__name__)
+def test_one_second_of_a_reference_network(case):
+    """Brunel with 10,000 neurons, Vogels and Abbott with 4,000, the full microcircuit with Poisson drive."""
+    steps = (10, 10) if SIMULATED else (5000, 5000)
+    assert_same(run(case, "cpu", steps), run(case, "cuda", steps))
+
+
+def test_a_full_list_ends_a_launch_and_the_run_goes_on_exactly(monkeypatch):
+    monkeypatch.setattr("evsim.cuda_kernels.engine.LIST_SPIKES", 1)  # then it holds the spikes of two windows
+    monkeypatch.setattr("evsim.recorder.MIN_SPIKES", 1)
+    assert_equal(delta_neurons_with_noise, (12,) if SIMULATED else (1200,))
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 1e9])
+def test_the_length_of_chunks_changes_nothing(monkeypatch, seconds):
+    cpu = run(two_receptors_and_currents, "cpu", LONG)
+    monkeypatch.setattr("evsim.simulation.CHUNK_SECONDS", seconds)
+    assert_same(cpu, run(two_receptors_and_currents, "cuda", (sum(LONG),)))
+
+
+def test_recording_to_a_file_chunk_by_chunk(monkeypatch, tmp_path):
+    cpu = run(brunel_network, "cpu", LONG, tmp_path / "cpu.h5")
+    monkeypatch.setattr("evsim.simulation.CHUNK_SECONDS", 1e-9)
+    assert_same(cpu, run(brunel_network, "cuda", LONG, tmp_path / "cuda.h5"))
