@@ -99,9 +99,9 @@ class CpuMaker:
 
                 def work(t: int, rows: Rows = of_rows, scale: float = of_scale, bound: float | None = of_bound) -> None:
                     construction.sum_weights(
-                    rows.row_start, t, self._threads, self._synapse, self._weight, rows.weight_shift,
-                    bound is not None, bound or 0.0, scale, mask, sums[0], sums[1],
-                )  # fmt: skip
+                        rows.row_start, t, self._threads, self._synapse, self._weight, rows.weight_shift,
+                        bound is not None, bound or 0.0, scale, mask, sums[0], sums[1],
+                    )  # fmt: skip
 
                 self._share(work, self._threads)
         return sums
