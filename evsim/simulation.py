@@ -18,6 +18,7 @@ from evsim import checks
 from evsim.backend import choose_backend
 from evsim.build import Built, build
 from evsim.cpu_engine import CpuEngine
+from evsim.cpu_maker import CpuMaker
 from evsim.io.recording import RecordingWriter, ReportSpec, open_recording, step_times
 from evsim.io.recording import State as RecordedState
 from evsim.learner import Learner
@@ -69,7 +70,7 @@ class Simulation:
         started = time.perf_counter()
         expected = sum(projection.expected_synapses() for projection in network.projections)
         with tqdm(total=round(expected), desc="build", unit=" synapses", unit_scale=True, disable=None) as bar:
-            self._built = build(network, self.threads, bar.update)
+            self._built = build(network, self.threads, bar.update, _maker_type(self.backend))
         self.build_seconds = time.perf_counter() - started
         self.run_seconds = 0.0
         self._populations = {p.name: p for p in self._built.layout.populations}
@@ -353,7 +354,7 @@ class Simulation:
         self._learner.settle(self._step)
         n_rows = len(projection.source) * self.threads
         row_start = model.row_start[model.projection_row[q] : model.projection_row[q] + n_rows + 1]
-        entries = model.synapse[row_start[0] : row_start[-1]].astype(np.int64)
+        entries = _on_host(model.synapse, row_start[0], row_start[-1]).astype(np.int64)
         pre = np.repeat(np.arange(n_rows) // self.threads, np.diff(row_start))
         p = layout.index(projection.target.population)
         size = layout.population_start[p + 1] - layout.population_start[p]
@@ -361,11 +362,11 @@ class Simulation:
         post = (entries & ((1 << layout.target_bits) - 1)) - base
         shift = model.projection_weight[q]
         if projection.plasticity is not None:
-            fixed = model.synapse_weight.view(np.float32)[row_start[0] + shift : row_start[-1] + shift]
+            fixed = _on_host(model.synapse_weight.view(np.float32), row_start[0] + shift, row_start[-1] + shift)
         elif model.projection_uniform[q]:
             fixed = np.full(pre.size, model.projection_fixed_weight[q], np.int64)
         else:
-            fixed = model.synapse_weight[row_start[0] + shift : row_start[-1] + shift].astype(np.int64)
+            fixed = _on_host(model.synapse_weight, row_start[0] + shift, row_start[-1] + shift).astype(np.int64)
         steps = entries >> layout.target_bits
         order = np.lexsort((fixed, post, steps, pre))
         unit = model.input_unit[p, projection.receptor].astype(np.float64) * 2.0 ** model.projection_shift[q]
@@ -394,6 +395,20 @@ def _make_engine(backend: str, built: Built) -> Any:
     from evsim.cuda_kernels.engine import CudaEngine
 
     return CudaEngine(built)
+
+
+def _maker_type(backend: str) -> Any:
+    if backend == "cpu":
+        return CpuMaker
+    from evsim.cuda_kernels.maker import CudaMaker
+
+    return CudaMaker
+
+
+def _on_host(array: Any, first: int, stop: int) -> NDArray[Any]:
+    """array[first:stop]; copied where the array lies on the GPU."""
+    part = array[int(first) : int(stop)]
+    return part.copy_to_host() if hasattr(part, "copy_to_host") else part
 
 
 def _default_threads(network: Network) -> int:
