@@ -19,6 +19,7 @@ from evsim.backend import choose_backend
 from evsim.build import Built, build
 from evsim.cpu_engine import CpuEngine
 from evsim.cpu_maker import CpuMaker
+from evsim.io.checkpoint import read_checkpoint, write_checkpoint
 from evsim.io.recording import RecordingWriter, ReportSpec, open_recording, step_times
 from evsim.io.recording import State as RecordedState
 from evsim.learner import Learner
@@ -31,6 +32,10 @@ from evsim.versions import versions
 __all__ = ["Simulation", "Synapses"]
 
 CHUNK_SECONDS = 0.3  # wall time between two drains
+_CHANGING = (
+    "neuron_v", "neuron_refractory", "neuron_theta", "neuron_spikes", "learning", "input_current", "ring",
+    "population_spikes", "thread_total",
+)  # fmt: skip
 
 
 class Synapses(NamedTuple):
@@ -149,6 +154,34 @@ class Simulation:
             raise ValueError(f"{owner} has no plasticity; only plastic weights can be normalised")
         totals = checks.numbers(owner, "total", total, (len(projection.target),))
         self._learner.normalize(q, np.broadcast_to(totals, len(projection.target)).copy(), self._step)
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint: everything that has changed since the start, so that `load` goes on exactly from here."""
+        write_checkpoint(path, self._configuration(), {"step": np.array([self._step]), **self._changing()})
+
+    def load(self, path: str | Path) -> None:
+        """Go on from a checkpoint of the same network, compiled for as many threads.
+
+        Raises
+        ------
+        ValueError : the file is no checkpoint, or of another configuration; names what differs.
+        """
+        arrays = read_checkpoint(path, self._configuration())
+        self._step = int(arrays["step"][0])
+        self._engine.change(**self._rates.restore(arrays))
+        for name, array in self._changing().items():
+            array[...] = arrays[name]
+
+    def _configuration(self) -> dict[str, Any]:
+        return {"network": self.network.summary(), "threads": self.threads, "backend": self.backend}
+
+    def _changing(self) -> dict[str, NDArray[Any]]:
+        """Every array that a run changes, by name."""
+        state = self._built.state._asdict()
+        kept = {f"state.{name}": state[name] for name in _CHANGING}
+        for t, (_, traces) in enumerate(self._built.learning):
+            kept |= {f"traces.{t}.{name}": array for name, array in traces._asdict().items()}
+        return {**kept, **self._rates.arrays()}
 
     def reset_state(self) -> None:
         """Put all neurons back to their initial v, without currents, refractory times, traces and spikes on their way.
