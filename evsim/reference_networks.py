@@ -12,7 +12,9 @@ from evsim.plasticity import PairSTDP
 __all__ = ["brunel", "diehl_cook", "microcircuit", "vogels"]
 
 
-def brunel(neurons: int = 10_000, rate: float = 20_000.0, dt: float = 0.1, seed: int = 1) -> Network:
+def brunel(
+    neurons: int = 10_000, rate: float = 20_000.0, dt: float = 0.1, seed: int = 1, plastic: bool = False
+) -> Network:
     """Balanced random network of excitatory and inhibitory LIF neurons with delta synapses.
 
     Four fifths of the neurons are excitatory; each neuron receives from a tenth of either population. J = 0.1 mV,
@@ -24,6 +26,7 @@ def brunel(neurons: int = 10_000, rate: float = 20_000.0, dt: float = 0.1, seed:
     ----------
     neurons : at least 10.
     rate : Poisson input of each neuron, Hz.
+    plastic : synapses between excitatory neurons learn by additive pair STDP, up to twice their weight.
     """
     if neurons < 10:
         raise ValueError(f"brunel: neurons is {neurons}; it must be at least 10")
@@ -32,7 +35,9 @@ def brunel(neurons: int = 10_000, rate: float = 20_000.0, dt: float = 0.1, seed:
     exc = net.add_population("exc", neurons * 4 // 5, lif, v=uniform(0.0, 20.0))
     inh = net.add_population("inh", neurons - exc.size, lif, v=uniform(0.0, 20.0))
     net.add_poisson("noise", target=[exc, inh], rate=rate, weight=0.1)
-    net.connect(exc, [exc, inh], fixed_indegree(exc.size // 10), weight=0.1, delay=1.5)
+    stdp = PairSTDP(a_plus=0.01 * 0.2, a_minus=1.05 * 0.01 * 0.2, w_max=0.2) if plastic else None
+    net.connect(exc, exc, fixed_indegree(exc.size // 10), weight=0.1, delay=1.5, plasticity=stdp)
+    net.connect(exc, inh, fixed_indegree(exc.size // 10), weight=0.1, delay=1.5)
     net.connect(inh, [exc, inh], fixed_indegree(inh.size // 10), weight=-0.5, delay=1.5)
     return net
 
