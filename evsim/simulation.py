@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,20 +25,13 @@ from evsim.memory import Memory
 from evsim.network import Network, Population, Projection, SpikeSource, Target
 from evsim.rates import Rates
 from evsim.recorder import MemorySink, Recorder, as_slices, make_probes, variable_code
+from evsim.synapse_list import Synapses, list_synapses
 from evsim.versions import versions
+from evsim.weights import Weights
 
 __all__ = ["Simulation", "Synapses"]
 
 CHUNK_SECONDS = 0.3  # wall time between two drains
-
-
-class Synapses(NamedTuple):
-    """All synapses of a projection, by source, then delay, then target."""
-
-    pre: NDArray[np.int64]
-    post: NDArray[np.int64]
-    weight: NDArray[np.float64]
-    delay: NDArray[np.float64]  # ms
 
 
 class Simulation:
@@ -81,6 +74,7 @@ class Simulation:
         self._recording = False
         self._engine = _make_engine(self.backend, self._built)
         self._learner = Learner(self._built)
+        self._weights = Weights(self._built, self._learner)
         self._rates = Rates(network, self._built.layout, self._built.model)
 
     @property
@@ -348,30 +342,9 @@ class Simulation:
 
     def synapses(self, projection: Projection) -> Synapses:
         """Every synapse of a projection, with its weight and delay as used."""
-        model, layout = self._built.model, self._built.layout
         q = self._place(projection, "synapses")
         self._learner.settle(self._step)
-        n_rows = len(projection.source) * self.threads
-        row_start = model.row_start[model.projection_row[q] : model.projection_row[q] + n_rows + 1]
-        entries = model.synapse[row_start[0] : row_start[-1]].astype(np.int64)
-        pre = np.repeat(np.arange(n_rows) // self.threads, np.diff(row_start))
-        p = layout.index(projection.target.population)
-        size = layout.population_start[p + 1] - layout.population_start[p]
-        base = layout.population_input[p] + projection.receptor * size + projection.target.start
-        post = (entries & ((1 << layout.target_bits) - 1)) - base
-        shift = model.projection_weight[q]
-        if projection.plasticity is not None:
-            fixed = model.synapse_weight.view(np.float32)[row_start[0] + shift : row_start[-1] + shift]
-        elif model.projection_uniform[q]:
-            fixed = np.full(pre.size, model.projection_fixed_weight[q], np.int64)
-        else:
-            fixed = model.synapse_weight[row_start[0] + shift : row_start[-1] + shift].astype(np.int64)
-        steps = entries >> layout.target_bits
-        order = np.lexsort((fixed, post, steps, pre))
-        unit = model.input_unit[p, projection.receptor].astype(np.float64) * 2.0 ** model.projection_shift[q]
-        weight = fixed.astype(np.float64) * (1.0 if projection.plasticity is not None else unit)
-        delay = np.asarray(step_times(steps[order], self.network.dt))
-        return Synapses(pre[order], post[order], weight[order], delay)
+        return list_synapses(self._built, projection, q, self.network.dt)
 
     def _place(self, projection: Projection, caller: str) -> int:
         """The projection's place in Model."""
