@@ -63,7 +63,7 @@ def _update_after(rules, traces, k, target, at, step):
 def _deliver_all(weight, first, n, ring, place, per_unit):
     """Deliver n weights to n inputs that follow each other."""
     for j in range(n):
-        ring[place + j] += ring.dtype.type(i64(np.rint(weight[first + j] * per_unit)))
+        ring[place + j] += ring.dtype.type(np.rint(weight[first + j] * per_unit))
 
 
 @register_jitable(forceinline=True)
@@ -79,7 +79,7 @@ def _arrive_at_all(rules, traces, learning, k, first, n, ring, place, per_unit, 
         _update_after(rules, traces, k, target, first + u64(target - start), step)
 
 
-@compile_kernel
+@register_jitable(forceinline=True)
 def arrive(model, ring, rules, traces, learning, thread, step):
     """Deliver the spikes that arrive over plastic synapses in `step`, and change their weights.
 
@@ -127,10 +127,10 @@ def arrive(model, ring, rules, traces, learning, thread, step):
                     target = i64(targets + (place - first_target))
                     if learning and traces.post_last[target] > NEVER:
                         _update_before(rules, traces, k, target, s + shift, arrived, x_pre)
-                        ring[slot + place] += ring.dtype.type(i64(np.rint(weight[s + shift] * per_unit)))
+                        ring[slot + place] += ring.dtype.type(np.rint(weight[s + shift] * per_unit))
                         _update_after(rules, traces, k, target, s + shift, step)
                     else:
-                        ring[slot + place] += ring.dtype.type(i64(np.rint(weight[s + shift] * per_unit)))
+                        ring[slot + place] += ring.dtype.type(np.rint(weight[s + shift] * per_unit))
     return events
 
 
@@ -158,7 +158,7 @@ def _settle(model, rules, traces, learning, k, target, before):
     traces.settled_count[target] = traces.post_count[target]
 
 
-@compile_kernel
+@register_jitable(forceinline=True)
 def note_posts(model, rules, traces, learning, p, spikes, first, stop, step):
     """Remember the spikes of population p in `step`: spikes[first:stop]."""
     for k in range(rules.projection.size):
@@ -186,7 +186,7 @@ def note_posts(model, rules, traces, learning, p, spikes, first, stop, step):
                 _settle(model, rules, traces, learning, k, target, step + 1)
 
 
-@compile_kernel
+@register_jitable(forceinline=True)
 def note_step(rules, traces, step):
     """Spikes noted from now on are those of `step`."""
     slots = (i64(1) << rules.slot_bits[0]) - 1
@@ -194,7 +194,7 @@ def note_step(rules, traces, step):
         traces.log_first[(k << rules.slot_bits[0]) + (step & slots)] = traces.log_count[k]
 
 
-@compile_kernel
+@register_jitable(forceinline=True)
 def note_pre(rules, traces, k, source, step):
     """Remember a spike of a projection's source, which will arrive after the delays of its synapses."""
     log_mask = (i64(1) << rules.log_bits[k]) - 1

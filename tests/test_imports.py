@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 # From the ground up: a module imports from levels below its own only.
 LEVELS = [
     ["_version", "jit"],
-    ["versions", "philox", "dynamics", "model", "analysis", "io", "cuda_kernels.target"],
+    ["versions", "philox", "dynamics", "model", "analysis", "labelling", "io", "cuda_kernels.target"],
     ["distributions", "plotting", "tally", "learning", "cuda_kernels.machine_code"],
     ["checks", "neurons", "plastic_dynamics", "cuda_kernels.advance"],
     ["connectivity", "plasticity", "learning_kernels"],
@@ -33,6 +33,7 @@ LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 ONLY = {
     "io": {"_version"},
     "analysis": set(),
+    "labelling": set(),
     "plotting": {"analysis"},
     "dynamics": {"jit"},
     "tally": {"jit"},
