@@ -6,6 +6,7 @@ once as it is, and once without spikes arriving. Below threshold v depends on th
 two tell by what factor the weights fall short: where b is v without spikes, (v_threshold - b) / (v - b).
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -118,6 +119,8 @@ def diagnose(
     rates : the fields of Model that hold the rates as they are now.
     """
     layout, dt = built.layout, network.dt
+    if len(network.projections) > built.n_synapses.size or len(network.populations) > len(layout.populations):
+        raise ValueError("diagnose: the network was added to after the simulation was built; make a new one")
     spikes = {
         p.name: built.state.neuron_spikes[first : first + p.size]
         for p, first in zip(layout.populations, layout.population_start, strict=False)
@@ -125,7 +128,7 @@ def diagnose(
     silent = [p for p in layout.populations if not spikes[p.name].any()]
     neurons = [p for p in silent if not isinstance(p.model, SpikeSource)]
     repeated = min(step, longest) if neurons else 0
-    peaks = _repeat(network, built, weights, rates, neurons, repeated)
+    peaks = _repeat(network, built, weights, rates, neurons, step, repeated)
     report = _Silences(network, spikes, weights, step, repeated * dt)
     return Diagnosis(
         duration=step * dt,
@@ -135,7 +138,7 @@ def diagnose(
         never_fired={name: int((n == 0).sum()) for name, n in spikes.items()},
         silent={p.name: report.of(p, *peaks.get(p.name, (np.zeros(p.size), np.full(p.size, np.inf)))) for p in silent},
         saturated=_saturated(built, spikes, step, dt),
-        unchanged=_unchanged(network, built, spikes),
+        unchanged=_unchanged(network, spikes),
         stuck=_stuck(network, weights, step),
     )
 
@@ -146,6 +149,7 @@ def _repeat(
     weights: Weights,
     rates: Mapping[str, Any],
     populations: list[Population],
+    step: int,
     n_steps: int,
 ) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
     """Population -> how far each neuron came, as a share of the way to threshold, and the factor it falls short by."""
@@ -153,33 +157,31 @@ def _repeat(
         return {}
     fresh = build(network, built.layout.n_threads, lambda _: None)
     copies = Weights(fresh, Learner(fresh))
-    for projection in _plastic(network, built):
-        copies.write(projection, weights.read(projection, 0), 0)
+    for projection in _plastic(network):
+        copies.write(projection, weights.read(projection, step), 0)
     fresh.state.neuron_theta[:] = built.state.neuron_theta
     fresh.state.learning[:] = built.state.learning
     fresh = replace(fresh, model=fresh.model._replace(**rates))
-    alone = replace(fresh, state=type(fresh.state)(*(array.copy() for array in fresh.state)), learning=[])
-    alone = replace(alone, model=_without_spikes(fresh))
+    alone = replace(fresh, model=_without_spikes(fresh), state=copy.deepcopy(fresh.state), learning=[])
     runs = []
     for one in (fresh, alone):
         recorder = Recorder(one, [], [Probe(p, "v_pre_reset", np.arange(p.size), 1) for p in populations])
         engine = CpuEngine(one)
         engine.record(recorder.model, recorder.state)
         runs.append((engine, recorder))
-    rest = {p.name: _rest(one, p) for p in populations}
-    threshold = {p.name: _threshold(one, p) for p in populations}
+    rest = {p.name: _rest(fresh, p) for p in populations}
+    threshold = {p.name: _threshold(fresh, p) for p in populations}
     peaks = {p.name: (np.zeros(p.size), np.full(p.size, np.inf)) for p in populations}
-    step, chunk = 0, min(CHUNK, *(recorder.max_steps for _, recorder in runs))
-    while step < n_steps:
-        n = min(chunk, n_steps - step)
+    chunk = min(CHUNK, runs[0][1].max_steps)
+    for first_step in range(0, n_steps, chunk):
+        n = min(chunk, n_steps - first_step)
         frames = []
         for engine, recorder in runs:
-            engine.start(step, n)
+            engine.start(first_step, n)
             engine.wait()
             sink = MemorySink()
-            recorder.drain(sink, step, n, engine.collect())
+            recorder.drain(sink, first_step, n, engine.collect())
             frames.append(sink.frames)
-        step += n
         for probe in runs[0][1].probes:
             name = probe.population.name
             v, b = (each[probe.name][0].astype(np.float64) for each in frames)
@@ -236,7 +238,7 @@ class _Silences:
         exciting = [q for q in self._network.projections if q.target.population is population and self._highest(q) > 0]
         active = [q for q in exciting if _fired(self._spikes, q.source)]
         noise = [s for s in self._network.poissons if s.target.population is population and s.weight > 0.0]
-        inputs = list(dict.fromkeys(item.name for item in [*active, *noise]))
+        inputs = list(dict.fromkeys([*(q.name for q in active), *(s.name for s in noise)]))
         first, half = _rounded_up(factor.min()), _rounded_up(np.sort(factor)[(factor.size - 1) // 2])
         if first == np.inf:
             why = self._nothing_came(exciting, active, noise)
@@ -244,7 +246,9 @@ class _Silences:
             why = f"with weights and rates as they are now it fires within the first {self._repeated:g} ms; run on"
         else:
             why = _advice(active, noise, first, half) + self._bounds(active, first)
-        words = f"v came {reached.max():.1%} of the way from rest to threshold in the first {self._repeated:g} ms; {why}"
+        words = (
+            f"v came {reached.max():.1%} of the way from rest to threshold in the first {self._repeated:g} ms; {why}"
+        )
         return Silence(float(reached.max()), first, half, inputs, words)
 
     def _highest(self, projection: Projection) -> float:
@@ -293,9 +297,7 @@ def _rounded_up(factor: float) -> float:
     return float(f"{np.ceil(factor * 1.0001 / digit) * digit:.4g}") if factor > 1.0 else float(factor)
 
 
-def _saturated(
-    built: Built, spikes: Mapping[str, NDArray[np.int64]], step: int, dt: float
-) -> dict[str, Saturation]:
+def _saturated(built: Built, spikes: Mapping[str, NDArray[np.int64]], step: int, dt: float) -> dict[str, Saturation]:
     found = {}
     for population in built.layout.populations:
         if isinstance(population.model, SpikeSource):
@@ -309,23 +311,23 @@ def _saturated(
     return found
 
 
-def _unchanged(network: Network, built: Built, spikes: Mapping[str, NDArray[np.int64]]) -> dict[Projection, str]:
+def _unchanged(network: Network, spikes: Mapping[str, NDArray[np.int64]]) -> dict[Projection, str]:
     found = {}
-    for projection in _plastic(network, built):
+    for projection in _plastic(network):
         rule = projection.plasticity
+        assert rule is not None
         if not _fired(spikes, projection.target):
             found[projection] = f"its targets, {projection.target!r}, never fired"
-        elif not _fired(spikes, projection.source) and rule is not None and rule.x_target == 0.0:
+        elif not _fired(spikes, projection.source) and rule.x_target == 0.0:
             found[projection] = f"its sources, {projection.source!r}, never fired"
     return found
 
 
 def _stuck(network: Network, weights: Weights, step: int) -> dict[Projection, Stuck]:
     found = {}
-    for projection in network.projections:
+    for projection in _plastic(network):
         rule = projection.plasticity
-        if rule is None:
-            continue
+        assert rule is not None
         weight = weights.read(projection, step)
         of = Stuck(float((weight <= np.float32(rule.w_min)).mean()), float((weight >= np.float32(rule.w_max)).mean()))
         if max(of.at_min, of.at_max) >= STUCK:
@@ -337,6 +339,5 @@ def _fired(spikes: Mapping[str, NDArray[np.int64]], part: Slice) -> bool:
     return bool(spikes[part.population.name][part.start : part.stop].any())
 
 
-def _plastic(network: Network, built: Built) -> list[Projection]:
-    """The plastic projections that were there when the network was built."""
-    return [q for q in network.projections[: built.n_synapses.size] if q.plasticity is not None]
+def _plastic(network: Network) -> list[Projection]:
+    return [q for q in network.projections if q.plasticity is not None]

@@ -48,6 +48,10 @@ class Rates:
         self._class[first : first + n] = rows[place]
         return {**fields, "poisson_class": self._class}
 
+    def present(self) -> dict[str, NDArray[Any]]:
+        """The fields of Model that hold the rates as they are now."""
+        return {"poisson_class": self._class, **threshold_table(self._values, self._dt)}
+
     def _find(self, name: str) -> tuple[int, Poisson]:
         found = [(number, p) for number, p in enumerate(self._stimuli) if p.name == name]
         if not found:

@@ -18,6 +18,7 @@ from evsim import checks
 from evsim.backend import choose_backend
 from evsim.build import Built, build
 from evsim.cpu_engine import CpuEngine
+from evsim.diagnosis import Diagnosis, diagnose
 from evsim.io.recording import RecordingWriter, ReportSpec, open_recording, step_times
 from evsim.io.recording import State as RecordedState
 from evsim.learner import Learner
@@ -274,6 +275,20 @@ class Simulation:
             self._sink.close(self._summary(), complete=self._step == stop)
         if interrupted.seen:
             raise KeyboardInterrupt
+
+    def diagnose(self, repeat: float = 1000.0) -> Diagnosis:
+        """Say, after a run, what keeps populations silent or firing without pause, and projections from learning.
+
+        Parameters
+        ----------
+        repeat : ms. To find how far silent populations came, the start of the run is repeated on the CPU, in a
+            copy of the network, at the weights, thresholds and rates as they are now: at most for so long.
+        """
+        if not self._step:
+            raise RuntimeError("diagnose: nothing has been simulated yet; call it after run")
+        longest = checks.grid_step("diagnose", "repeat", repeat, self.network.dt)
+        self._engine.pull()
+        return diagnose(self.network, self._built, self._weights, self._rates.present(), self._step, longest)
 
     def _summary(self) -> dict[str, Any]:
         """What a recording says at its end."""

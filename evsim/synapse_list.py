@@ -1,6 +1,6 @@
 """Synapses as users see them: listed by source, then delay, then target."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ def weight_places(built: Built, projection: Projection, q: int) -> NDArray[np.in
     return order + (model.row_start[model.projection_row[q]] + model.projection_weight[q])
 
 
-def _in_order(built: Built, projection: Projection, q: int) -> tuple[NDArray[np.int64], ...]:
+def _in_order(built: Built, projection: Projection, q: int) -> tuple[NDArray[Any], ...]:
     """pre, post, delay in steps and weight as stored, as they lie in Model; and the order of the list."""
     model, layout = built.model, built.layout
     n_rows = len(projection.source) * layout.n_threads
