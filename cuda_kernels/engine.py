@@ -34,13 +34,11 @@ class _Buffer(NamedTuple):
 class CudaEngine:
     """Advances a network compiled for one thread on the GPU; the interface is that of CpuEngine.
 
-    Raises RuntimeError where there is no GPU to use, MemoryError where the network does not fit into its memory.
+    Raises RuntimeError where there is no GPU to use.
     """
 
     def __init__(self, built: Built) -> None:
         self.device = check_device()
-        if not SIMULATED:
-            built.memory.check(self.device.memory_free)
         self._built = built
         self._tasks = _share_out(built)
         self._out_degree = _out_degree(built.model)
@@ -124,7 +122,7 @@ class CudaEngine:
         """The array on the device, sent unless it is there already."""
         before, on_device = self._device_arrays.get(name, (None, None))
         if before is not array:
-            on_device = cuda.to_device(array)
+            on_device = array if hasattr(array, "copy_to_host") else cuda.to_device(array)
             self._device_arrays[name] = (array, on_device)
         return on_device
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evsim.distributions import Distribution
-from evsim.layout import MAX_MAKERS, Layout, padded
+from evsim.layout import Layout, padded
 from evsim.network import Network, Population, SpikeSource
 from evsim.stimuli import poisson_thresholds
 
@@ -67,8 +67,8 @@ def _bytes_each(parts: Mapping[str, tuple[float, int]]) -> float:
     return sum(size for _, size in parts.values()) / max(sum(count for count, _ in parts.values()), 1)
 
 
-def estimate_memory(network: Network, layout: Layout, ring_bytes: int = 4) -> Memory:
-    """The bytes of every population and projection, from the rules alone.
+def estimate_memory(network: Network, layout: Layout, building: int, ring_bytes: int = 4) -> Memory:
+    """The bytes of every population and projection, from the rules alone, and those needed while `building`.
 
     `ring_bytes` is 8 where sums of weights turn out to need 64 bits.
     """
@@ -102,15 +102,7 @@ def estimate_memory(network: Network, layout: Layout, ring_bytes: int = 4) -> Me
         size = round(count) * each + 8 * len(projection.source) * layout.n_threads
         before = projections.get(projection.name, (0.0, 0))
         projections[projection.name] = (before[0] + count, before[1] + size)
-    return Memory(populations, projections, _building(network, layout))
-
-
-def _building(network: Network, layout: Layout) -> int:
-    rows = [len(p.source) * layout.n_threads for p in network.projections]
-    counts = (sum(rows) // 2 + 2 * max(rows, default=0)) * min(layout.n_threads, MAX_MAKERS)
-    delays = [p.delay for p in network.projections if not isinstance(p.delay, Distribution)]
-    listed = max((delay.size for delay in delays), default=0)
-    return 8 * (counts + sum(rows)) + 16 * (layout.n_inputs + listed)
+    return Memory(populations, projections, building)
 
 
 def _varied_coefficients(population: Population, dt: float) -> set[str]:

@@ -18,6 +18,7 @@ from evsim import checks
 from evsim.backend import choose_backend
 from evsim.build import Built, build
 from evsim.cpu_engine import CpuEngine
+from evsim.cpu_maker import CpuMaker
 from evsim.diagnosis import Diagnosis, diagnose
 from evsim.io.recording import RecordingWriter, ReportSpec, open_recording, step_times
 from evsim.io.recording import State as RecordedState
@@ -63,7 +64,7 @@ class Simulation:
         started = time.perf_counter()
         expected = sum(projection.expected_synapses() for projection in network.projections)
         with tqdm(total=round(expected), desc="build", unit=" synapses", unit_scale=True, disable=None) as bar:
-            self._built = build(network, self.threads, bar.update)
+            self._built = build(network, self.threads, bar.update, _maker_type(self.backend))
         self.build_seconds = time.perf_counter() - started
         self.run_seconds = 0.0
         self._populations = {p.name: p for p in self._built.layout.populations}
@@ -382,6 +383,14 @@ def _make_engine(backend: str, built: Built) -> Any:
     from evsim.cuda_kernels.engine import CudaEngine
 
     return CudaEngine(built)
+
+
+def _maker_type(backend: str) -> Any:
+    if backend == "cpu":
+        return CpuMaker
+    from evsim.cuda_kernels.maker import CudaMaker
+
+    return CudaMaker
 
 
 def _default_threads(network: Network) -> int:

@@ -28,11 +28,16 @@ def list_synapses(built: Built, projection: Projection, q: int, dt: float) -> Sy
     return Synapses(pre[order], post[order], weight, np.asarray(step_times(steps[order], dt)))
 
 
-def weight_places(built: Built, projection: Projection, q: int) -> NDArray[np.int64]:
-    """Where the weights of a projection with a weight each lie in Model.synapse_weight, in the order of the list."""
-    order = _in_order(built, projection, q)[-1]
-    model = built.model
-    return order + (model.row_start[model.projection_row[q]] + model.projection_weight[q])
+def weight_order(built: Built, projection: Projection, q: int) -> tuple[int, NDArray[np.int64]]:
+    """Where the weights of a projection begin in Model.synapse_weight, and the order that makes a list of them."""
+    first = built.model.row_start[built.model.projection_row[q]] + built.model.projection_weight[q]
+    return int(first), _in_order(built, projection, q)[-1]
+
+
+def plastic_weights(built: Built, first: int, order: NDArray[np.int64], chosen: Any = ...) -> NDArray[np.float32]:
+    """The weights that `weight_order` tells of, or those of `chosen` synapses, as Model has them now (a copy)."""
+    weight: NDArray[np.float32] = _on_host(built.model.synapse_weight.view(np.float32), first, first + order.size)
+    return weight[order[chosen]]
 
 
 def _in_order(built: Built, projection: Projection, q: int) -> tuple[NDArray[Any], ...]:
@@ -40,7 +45,7 @@ def _in_order(built: Built, projection: Projection, q: int) -> tuple[NDArray[Any
     model, layout = built.model, built.layout
     n_rows = len(projection.source) * layout.n_threads
     row_start = model.row_start[model.projection_row[q] : model.projection_row[q] + n_rows + 1]
-    entries = model.synapse[row_start[0] : row_start[-1]].astype(np.int64)
+    entries = _on_host(model.synapse, row_start[0], row_start[-1]).astype(np.int64)
     pre = np.repeat(np.arange(n_rows) // layout.n_threads, np.diff(row_start))
     p = layout.index(projection.target.population)
     size = layout.population_start[p + 1] - layout.population_start[p]
@@ -48,10 +53,16 @@ def _in_order(built: Built, projection: Projection, q: int) -> tuple[NDArray[Any
     post = (entries & ((1 << layout.target_bits) - 1)) - base
     shift = model.projection_weight[q]
     if projection.plasticity is not None:
-        fixed = model.synapse_weight.view(np.float32)[row_start[0] + shift : row_start[-1] + shift]
+        fixed = _on_host(model.synapse_weight.view(np.float32), row_start[0] + shift, row_start[-1] + shift)
     elif model.projection_uniform[q]:
         fixed = np.full(pre.size, model.projection_fixed_weight[q], np.int64)
     else:
-        fixed = model.synapse_weight[row_start[0] + shift : row_start[-1] + shift].astype(np.int64)
+        fixed = _on_host(model.synapse_weight, row_start[0] + shift, row_start[-1] + shift).astype(np.int64)
     steps = entries >> layout.target_bits
     return pre, post, steps, fixed, np.lexsort((fixed, post, steps, pre))
+
+
+def _on_host(array: Any, first: int, stop: int) -> NDArray[Any]:
+    """array[first:stop]; copied where the array lies on the GPU."""
+    part = array[int(first) : int(stop)]
+    return part.copy_to_host() if hasattr(part, "copy_to_host") else part
