@@ -20,14 +20,16 @@ from evsim.build import Built, build
 from evsim.cpu_engine import CpuEngine
 from evsim.cpu_maker import CpuMaker
 from evsim.diagnosis import Diagnosis, diagnose
-from evsim.io.recording import RecordingWriter, ReportSpec, open_recording, step_times
+from evsim.io.recording import RecordingWriter, ReportSpec, WeightHistory, open_recording, step_times
 from evsim.io.recording import State as RecordedState
 from evsim.learner import Learner
 from evsim.memory import Memory
 from evsim.network import Network, Population, Projection, SpikeSource, Target
 from evsim.rates import Rates
 from evsim.recorder import MemorySink, Recorder, as_slices, make_probes, variable_code
+from evsim.snapshots import Snapshots
 from evsim.synapse_list import Synapses, list_synapses
+from evsim.timetable import Timetable
 from evsim.versions import versions
 from evsim.weights import Weights
 
@@ -77,6 +79,8 @@ class Simulation:
         self._engine = _make_engine(self.backend, self._built)
         self._learner = Learner(self._built)
         self._weights = Weights(self._built, self._learner)
+        self._snapshots = Snapshots(network, self._built.n_synapses, self._weights, [])
+        self._timetable = Timetable()
         self._rates = Rates(network, self._built.layout, self._built.model)
 
     @property
@@ -129,21 +133,35 @@ class Simulation:
     def learning(self, on: bool) -> None:
         self._learner.switch(on, self._step)
 
-    def normalize(self, projection: Projection, total: Any) -> None:
+    def normalize(self, projection: Projection, total: Any, every: float | None = None) -> None:
         """Scale the weights into each target of a plastic projection so that they sum to `total`.
 
-        Weights are clamped to the bounds of the rule afterwards; targets whose weights are all 0 stay as they are.
+        Without `every`, now; with it, at all multiples of `every` from now on, while weights learn, in the place of
+        what was said of the projection before. Weights are clamped to the bounds of the rule afterwards; targets whose
+        weights are all 0 stay as they are.
 
         Parameters
         ----------
         total : a number, or one for each target (n_targets,); of the sign of the weights.
+        every : float, optional
+            ms, a multiple of dt.
         """
         q = self._place(projection, "normalize")
         owner = f"normalize: projection {projection.name!r}"
         if projection.plasticity is None:
             raise ValueError(f"{owner} has no plasticity; only plastic weights can be normalised")
         totals = checks.numbers(owner, "total", total, (len(projection.target),))
-        self._learner.normalize(q, np.broadcast_to(totals, len(projection.target)).copy(), self._step)
+        totals = np.broadcast_to(totals, len(projection.target)).copy()
+        interval = 0 if every is None else self._interval(owner, "every", every)
+        if not interval or (self._step % interval == 0 and self.learning):
+            self._learner.normalize(q, totals, self._step)
+        if interval:
+
+            def again(step: int) -> None:
+                if self.learning:
+                    self._learner.normalize(q, totals, step)
+
+            self._timetable.put(projection, interval, again, rank=0, first=self._step + 1)
 
     def reset_state(self) -> None:
         """Put all neurons back to their initial v, without currents, refractory times, traces and spikes on their way.
@@ -181,6 +199,8 @@ class Simulation:
         spikes: Target | Sequence[Target] = (),
         state: Mapping[Any, str | Sequence[str]] | None = None,
         every: float | None = None,
+        weights: Any = (),
+        weights_every: float | None = None,
         overwrite: bool = False,
     ) -> None:
         """Choose what the run records; call it once, before the first run.
@@ -195,18 +215,24 @@ class Simulation:
             Variables: "v" (after reset), "v_pre_reset", and "i_<receptor>" of exponential receptors.
         every : float, optional
             Interval between samples of the state, ms; by default dt. Samples are taken at its multiples.
+        weights : plastic projection, list of them, or {projection: indices in the order of `synapses`}
+            Whose weights are recorded: of all synapses, or of the chosen ones.
+        weights_every : float, optional
+            Interval between snapshots of the weights, ms; they are taken at its multiples, the first at 0. By default
+            at the beginning and end of each run.
         overwrite : bool
             Replace an existing file; otherwise one is refused.
         """
         if self._recording or self._step:
             raise RuntimeError("record: it must be called once, before the first run")
         dt = self.network.dt
-        interval = checks.number("record", "every", dt if every is None else every, 0.0, inclusive=False, unit="ms")
-        steps = checks.grid_step("record", "every", interval, dt)
+        steps = self._interval("record", "every", dt if every is None else every)
+        weight_steps = 0 if weights_every is None else self._interval("record", "weights_every", weights_every)
         parts = as_slices("record: spikes", spikes, self._populations)
-        probes = make_probes(state or {}, max(steps, 1), self._populations)
-        if not parts and not probes:
-            raise ValueError("record: nothing is chosen; give spikes= or state=")
+        probes = make_probes(state or {}, steps, self._populations)
+        snapshots = Snapshots(self.network, self._built.n_synapses, self._weights, weights)
+        if not parts and not probes and not snapshots.chosen:
+            raise ValueError("record: nothing is chosen; give spikes=, state= or weights=")
         chosen = [name for name in self._populations if name in {part.population.name for part in parts}]
         if path is not None:
             self._sink = RecordingWriter(
@@ -233,8 +259,12 @@ class Simulation:
                     "versions": versions(),
                 },
                 overwrite=overwrite,
+                weights=[snapshots.spec(projection, self.synapses(projection)) for projection in snapshots.chosen],
             )
             self._sink.close({}, complete=False)
+        self._snapshots = snapshots
+        if snapshots.chosen:
+            self._timetable.put("weights", weight_steps, lambda step: snapshots.take(step, self._sink), rank=1)
         self._recorder = Recorder(self._built, parts, probes)
         self._engine.record(self._recorder.model, self._recorder.state)
         self._recording = True
@@ -251,31 +281,41 @@ class Simulation:
         self._sink.resume()
         interrupted = _Interrupt()
         try:
-            with (
-                interrupted,
-                tqdm(total=duration, desc="run", unit=" ms", unit_scale=True, disable=None) as bar,
-            ):
-                chunk = min(self._chunk, self._recorder.max_steps, n_steps)
-                going_on = n_steps > 0
-                if going_on:
-                    self._engine.start(self._step, chunk)
-                while going_on:
-                    first_step, done = self._step, self._engine.wait()
-                    self._step += done
-                    going_on = self._step < stop and not interrupted.seen
-                    if going_on:  # a GPU runs the next chunk while this one is recorded
-                        seconds, decided = time.perf_counter() - decided, time.perf_counter()
-                        self._chunk = max(1, round(chunk * min(max(CHUNK_SECONDS / max(seconds, 1e-9), 0.25), 4.0)))
-                        chunk = min(self._chunk, self._recorder.max_steps, stop - self._step)
+            try:
+                with (
+                    interrupted,
+                    tqdm(total=duration, desc="run", unit=" ms", unit_scale=True, disable=None) as bar,
+                ):
+                    self._timetable.act(self._step, edge=True)
+                    chunk = min(self._chunk, self._longest_chunk(stop))
+                    going_on = n_steps > 0
+                    if going_on:
                         self._engine.start(self._step, chunk)
-                    self._recorder.drain(self._sink, first_step, done, self._engine.collect())
-                    bar.update(done * self.network.dt)
+                    while going_on:
+                        first_step, done = self._step, self._engine.wait()
+                        self._step += done
+                        going_on = self._step < stop and not interrupted.seen
+                        if going_on:  # a GPU runs the next chunk while this one is recorded
+                            seconds, decided = time.perf_counter() - decided, time.perf_counter()
+                            change = min(max(CHUNK_SECONDS / max(seconds, 1e-9), 0.25), 4.0)
+                            self._chunk = max(1, round(chunk * change))
+                            self._timetable.act(self._step)
+                            chunk = min(self._chunk, self._longest_chunk(stop))
+                            self._engine.start(self._step, chunk)
+                        self._recorder.drain(self._sink, first_step, done, self._engine.collect())
+                        bar.update(done * self.network.dt)
+            finally:
+                self._learner.apply(self._step)
+            self._timetable.act(self._step, edge=True)
         finally:
-            self._learner.apply(self._step)
             self.run_seconds += time.perf_counter() - started
             self._sink.close(self._summary(), complete=self._step == stop)
         if interrupted.seen:
             raise KeyboardInterrupt
+
+    def _longest_chunk(self, stop: int) -> int:
+        """The steps that may follow without a stop."""
+        return min(self._recorder.max_steps, stop - self._step, self._timetable.due - self._step)
 
     def diagnose(self, repeat: float = 1000.0) -> Diagnosis:
         """Say, after a run, what keeps populations silent or firing without pause, and projections from learning.
@@ -333,6 +373,21 @@ class Simulation:
         times = step_times(np.arange(len(values)) * probe.every, self.network.dt)
         return RecordedState(times, probe.neurons, values, variable, probe.units, probe.every * self.network.dt)
 
+    def weight_history(self, projection: Projection) -> WeightHistory:
+        """Recorded weights of a projection: times (T,) in ms, pre, post, delay (n,), values (T, n).
+
+        All of them are read; `evsim.open_recording(path).weights(projection)` reads of a file what is asked for.
+        """
+        if projection not in self._snapshots.chosen:
+            raise ValueError(
+                f"weight_history: weights of {projection.name!r} are not recorded; ask for them in record(weights=...)"
+            )
+        if not isinstance(self._sink, MemorySink):
+            with open_recording(self._sink.path) as recording:
+                history = recording.weights(projection.name)
+                return history._replace(values=np.asarray(history.values))
+        return self._snapshots.history(projection, self.synapses(projection), self._sink, self.network.dt)
+
     def values(self, target: Target, variable: str = "v") -> NDArray[Any]:
         """The present value of a state variable of a population or slice (a copy).
 
@@ -361,6 +416,11 @@ class Simulation:
         q = self._place(projection, "synapses")
         self._learner.settle(self._step)
         return list_synapses(self._built, projection, q, self.network.dt)
+
+    def _interval(self, owner: str, name: str, time: float) -> int:
+        """A time in ms, at least dt, as steps."""
+        checks.number(owner, name, time, 0.0, inclusive=False, unit="ms")
+        return checks.grid_step(owner, name, time, self.network.dt)
 
     def _place(self, projection: Projection, caller: str) -> int:
         """The projection's place in Model."""
