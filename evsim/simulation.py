@@ -30,6 +30,7 @@ from evsim.recorder import MemorySink, Recorder, as_slices, make_probes, variabl
 from evsim.snapshots import Snapshots
 from evsim.synapse_list import Synapses, list_synapses
 from evsim.timetable import Timetable
+from evsim.trained import Trained
 from evsim.versions import versions
 from evsim.weights import Weights
 
@@ -162,6 +163,34 @@ class Simulation:
                     self._learner.normalize(q, totals, step)
 
             self._timetable.put(projection, interval, again, rank=0, first=self._step + 1)
+
+    def save_weights(
+        self, path: str | Path, projections: Sequence[Projection] | None = None, overwrite: bool = False
+    ) -> None:
+        """Write what was learned to an HDF5 file: plastic weights, and adaptive thresholds of all populations.
+
+        Parameters
+        ----------
+        projections : plastic projections; by default all.
+        overwrite : replace an existing file; otherwise one is refused.
+        """
+        self._engine.pull()
+        self._trained().save(path, projections, self._step, self.network.dt, overwrite)
+
+    def load_weights(self, path: str | Path, projections: Sequence[Projection] | None = None) -> None:
+        """Take weights and adaptive thresholds from a file of `save_weights`, from now on.
+
+        The network must be built like the one that was saved: the same names, sizes, sources, targets and delays.
+        Otherwise nothing changes, and the error names the first difference.
+
+        Parameters
+        ----------
+        projections : those to load; by default all plastic ones, which must then be those of the file.
+        """
+        self._trained().load(path, projections, self._step)
+
+    def _trained(self) -> Trained:
+        return Trained(self.network, self._built, self._weights, self.synapses)
 
     def reset_state(self) -> None:
         """Put all neurons back to their initial v, without currents, refractory times, traces and spikes on their way.
