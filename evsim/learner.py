@@ -72,10 +72,7 @@ class Learner:
             for array in (traces.pre_count, traces.post_trace, traces.post_count, traces.settled_count):
                 array[:] = 0
             traces.active_count[:] = 0
-            for slots, count in zip(
-                np.array_split(traces.log_first, traces.log_count.size), traces.log_count, strict=True
-            ):
-                slots[:] = count
+            traces.log_first.reshape(traces.log_count.size, -1)[:] = traces.log_count[:, None]
 
     def _each_thread(self, kernel, *arguments) -> None:  # type: ignore[no-untyped-def]
         def work(t: int) -> None:

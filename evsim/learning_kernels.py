@@ -44,7 +44,7 @@ def _update_before(rules, traces, k, target, at, arrived, x_pre):
 
 @register_jitable(forceinline=True)
 def _update_after(rules, traces, k, target, at, step):
-    """A spike has arrived: depression by the target's spikes so far (with TOGETHER that waits for those of the step)."""
+    """A spike has arrived: depression by the target's spikes (with TOGETHER that waits for those of this step)."""
     start, stop = rules.post_decay_start[k], rules.post_decay_start[k + 1]
     since = step - traces.post_last[target]
     if rules.option[k, TOGETHER] == 1 or since >= stop - start:

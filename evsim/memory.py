@@ -11,6 +11,7 @@ import numpy as np
 from evsim.distributions import Distribution
 from evsim.layout import Layout, padded
 from evsim.network import Network, Population, SpikeSource
+from evsim.plastic import learning_bytes
 from evsim.stimuli import poisson_thresholds
 
 
@@ -73,11 +74,12 @@ def estimate_memory(network: Network, layout: Layout, building: int, ring_bytes:
     `ring_bytes` is 8 where sums of weights turn out to need 64 bits.
     """
     populations = {}
+    adaptive = any(getattr(p.model, "theta_plus", 0.0) != 0.0 for p in layout.populations)
     varied = {p.name: _varied_coefficients(p, network.dt) for p in layout.populations}
     for p, population in enumerate(layout.populations):
         places = padded(population.size)
-        # v, refractory, recorded, two sets of a window's spikes
-        size = places * (4 + 4 + 1 + 2 * 4 * layout.window)
+        # v, refractory, recorded, number of spikes, two sets of a window's spikes
+        size = places * (4 + 4 + 1 + 8 + 2 * 4 * layout.window + (8 if adaptive else 0))
         if isinstance(population.model, SpikeSource):
             size += population.model.steps.size * 12
         else:
@@ -98,8 +100,9 @@ def estimate_memory(network: Network, layout: Layout, building: int, ring_bytes:
     projections: dict[str, tuple[float, int]] = {}
     for projection in network.projections:
         count = projection.expected_synapses()
-        each = 8 if _is_many(projection.weight) else 4
+        each = 8 if _is_many(projection.weight) or projection.plasticity is not None else 4
         size = round(count) * each + 8 * len(projection.source) * layout.n_threads
+        size += learning_bytes(projection, layout, network.dt)
         before = projections.get(projection.name, (0.0, 0))
         projections[projection.name] = (before[0] + count, before[1] + size)
     return Memory(populations, projections, building)

@@ -13,7 +13,7 @@ from evsim.learning import HISTORY, NEVER, Rules, Traces
 from evsim.model import Model
 from evsim.network import Network, Population, Projection, SpikeSource
 
-__all__ = ["build_learning"]
+__all__ = ["Learning", "build_learning", "learning_bytes"]
 
 Learning = tuple[Rules, Traces]
 
@@ -23,8 +23,6 @@ def build_learning(network: Network, layout: Layout, model: Model) -> list[Learn
     plastic = [q for q in network.projections if q.plasticity is not None]
     if not plastic:
         return []
-    span = layout.max_delay + layout.window + 1
-    spikes = [span // _shortest_interval(q.source.population, network.dt) + 3 for q in plastic]
     places = {int(index): place for place, index in enumerate(model.projection_index)}
     numbers = np.array([places[q.index] for q in plastic], np.int64)
     common = _rule_fields(network, plastic)
@@ -34,9 +32,9 @@ def build_learning(network: Network, layout: Layout, model: Model) -> list[Learn
     source_neuron = model.projection_source[numbers]
     number = np.full(model.projection_index.size, -1, np.int64)
     number[numbers] = np.arange(len(plastic))
-    pre_bits = np.array([_bits(n) for n in spikes], np.int64)
-    log_bits = np.array([_bits(n * len(q.source)) for n, q in zip(spikes, plastic, strict=True)], np.int64)
-    slot_bits = _bits(span + 1)
+    sizes = [_history_bits(q, layout, network.dt) for q in plastic]
+    pre_bits, log_bits = (np.array(bits, np.int64) for bits in zip(*sizes, strict=True))
+    slot_bits = _bits(_span(layout) + 1)
     rows = model.row_start[model.projection_row[numbers]]
     learns = np.zeros(len(layout.populations), np.uint8)
     learns[populations] = 1
@@ -68,6 +66,28 @@ def build_learning(network: Network, layout: Layout, model: Model) -> list[Learn
         )
         for t in range(layout.n_threads)
     ]
+
+
+def learning_bytes(projection: Projection, layout: Layout, dt: float) -> int:
+    """What a plastic projection takes beside its synapses and weights."""
+    if projection.plasticity is None:
+        return 0
+    pre_bits, log_bits = _history_bits(projection, layout, dt)
+    each = 12 if projection.plasticity.apply == "run" else 8  # column_synapse, column_source, change
+    sources = len(projection.source) * (8 + (12 << pre_bits)) + (4 << log_bits) + (8 << _bits(_span(layout) + 1))
+    targets = len(projection.target) * (45 + 12 * HISTORY + 8 * layout.n_threads)
+    return round(projection.expected_synapses()) * each + sources * layout.n_threads + targets
+
+
+def _span(layout: Layout) -> int:
+    """The steps for which a spike is remembered at least."""
+    return layout.max_delay + layout.window + 1
+
+
+def _history_bits(projection: Projection, layout: Layout, dt: float) -> tuple[int, int]:
+    """log2 of the remembered spikes of a source, and of those of all."""
+    spikes = _span(layout) // _shortest_interval(projection.source.population, dt) + 3
+    return _bits(spikes), _bits(spikes * len(projection.source))
 
 
 def _rule_fields(network: Network, plastic: list[Projection]) -> dict[str, Any]:

@@ -33,8 +33,8 @@ class Rates:
         most = self._most[stimulus.index]
         if rates.max() > most:
             raise ValueError(
-                f"{owner}: rate is {rates.max():g} Hz; it must be at most {most:g} Hz, the largest given to add_poisson, "
-                "for which sums of weights were scaled"
+                f"{owner}: rate is {rates.max():g} Hz; it must be at most {most:g} Hz, the largest given to "
+                "add_poisson, for which sums of weights were scaled"
             )
         fields: dict[str, NDArray[Any]] = {}
         values, place = np.unique(np.atleast_1d(rates), return_inverse=True)
@@ -52,6 +52,15 @@ class Rates:
         """The fields of Model that hold the rates as they are now."""
         return {"poisson_class": self._class, **threshold_table(self._values, self._dt)}
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What a checkpoint keeps."""
+        return {"rates.values": self._values, "rates.class": self._class}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The fields of Model as they were when `arrays` were kept."""
+        self._values, self._class = arrays["rates.values"], arrays["rates.class"]
+        return self.present()
+
     def _find(self, name: str) -> tuple[int, Poisson]:
         found = [(number, p) for number, p in enumerate(self._stimuli) if p.name == name]
         if not found:
@@ -59,15 +68,15 @@ class Rates:
         number, stimulus = found[0]
         if len(found) > 1 or len(stimulus.rates) > 1:
             raise ValueError(
-                f"set_rate: poisson {name!r} has {len(found)} targets and {len(stimulus.rates)} intervals; it must have "
-                "one of each: give every target a stimulus of its own name, and no times"
+                f"set_rate: poisson {name!r} has {len(found)} targets and {len(stimulus.rates)} intervals; it must "
+                "have one of each: give every target a stimulus of its own name, and no times"
             )
         return number, stimulus
 
     def _learn(self, new: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
         """Rows for rates not met before, after those that are kept."""
         if self._values.size + new.size > MOST_CLASSES:
-            used, self._class = np.unique(self._class, return_inverse=True)
-            self._values, self._class = self._values[used], self._class.astype(np.uint32)
+            used, rows = np.unique(self._class, return_inverse=True)
+            self._values, self._class = self._values[used], rows.astype(np.uint32)
         self._values = np.concatenate([self._values, new])
         return threshold_table(self._values, self._dt)

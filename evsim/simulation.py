@@ -20,6 +20,7 @@ from evsim.build import Built, build
 from evsim.cpu_engine import CpuEngine
 from evsim.cpu_maker import CpuMaker
 from evsim.diagnosis import Diagnosis, diagnose
+from evsim.io.checkpoint import read_checkpoint, write_checkpoint
 from evsim.io.recording import RecordingWriter, ReportSpec, WeightHistory, open_recording, step_times
 from evsim.io.recording import State as RecordedState
 from evsim.learner import Learner
@@ -37,6 +38,10 @@ from evsim.weights import Weights
 __all__ = ["Simulation", "Synapses"]
 
 CHUNK_SECONDS = 0.3  # wall time between two drains
+_CHANGING = (
+    "neuron_v", "neuron_refractory", "neuron_theta", "neuron_spikes", "learning", "input_current", "ring",
+    "population_spikes", "thread_total",
+)  # fmt: skip
 
 
 class Simulation:
@@ -191,6 +196,37 @@ class Simulation:
 
     def _trained(self) -> Trained:
         return Trained(self.network, self._built, self._weights, self.synapses)
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint: everything that has changed since the start, so that `load` goes on exactly from here."""
+        write_checkpoint(path, self._configuration(), {"step": np.array([self._step]), **self._changing()})
+
+    def load(self, path: str | Path) -> None:
+        """Go on from a checkpoint of the same network, compiled for as many threads.
+
+        What is due at an interval (`normalize`, `record`) is not in the file; said before, it goes on as well.
+
+        Raises
+        ------
+        ValueError : the file is no checkpoint, or of another configuration; names what differs.
+        """
+        arrays = read_checkpoint(path, self._configuration())
+        self._step = int(arrays["step"][0])
+        self._timetable.move(self._step)
+        self._engine.change(**self._rates.restore(arrays))
+        for name, array in self._changing().items():
+            array[...] = arrays[name]
+
+    def _configuration(self) -> dict[str, Any]:
+        return {"network": self.network.summary(), "threads": self.threads, "backend": self.backend}
+
+    def _changing(self) -> dict[str, NDArray[Any]]:
+        """Every array that a run changes, by name."""
+        state = self._built.state._asdict()
+        kept = {f"state.{name}": state[name] for name in _CHANGING}
+        for t, (_, traces) in enumerate(self._built.learning):
+            kept |= {f"traces.{t}.{name}": array for name, array in traces._asdict().items()}
+        return {**kept, **self._rates.arrays()}
 
     def reset_state(self) -> None:
         """Put all neurons back to their initial v, without currents, refractory times, traces and spikes on their way.

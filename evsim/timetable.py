@@ -28,6 +28,12 @@ class Timetable:
         due = -(-first // every) * every if every else NEVER
         self._entries[key] = _Entry(rank, every, due, action)
 
+    def move(self, step: int) -> None:
+        """Go on at `step`, with what was due before it done."""
+        for entry in self._entries.values():
+            if entry.every:
+                entry.due = (step // entry.every + 1) * entry.every
+
     @property
     def due(self) -> int:
         """The next step before which something is to be done."""

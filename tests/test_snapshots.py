@@ -249,3 +249,24 @@ def test_bad_snapshots_are_refused(tmp_path):
                 writer.write_weights(*given)
     with pytest.raises(ValueError, match="two recorded projections are called 'q'"):
         RecordingWriter(tmp_path / "b.h5", {"a": 3}, weights=[spec, spec])
+
+
+def test_what_is_due_goes_on_after_a_checkpoint(tmp_path):
+    def begin(net, plastic):
+        sim = evsim.Simulation(net, backend="cpu", threads=2)
+        sim.record(weights=plastic, weights_every=20.0)
+        sim.normalize(plastic, 0.7, every=25.0)
+        return sim
+
+    net, plastic, _ = network()
+    whole = begin(net, plastic)
+    whole.run(50.0)
+    whole.save(tmp_path / "half.h5")
+    whole.run(75.0)
+    resumed = begin(net, plastic)
+    resumed.load(tmp_path / "half.h5")
+    resumed.run(75.0)
+    assert resumed.spike_checksum == whole.spike_checksum
+    history = resumed.weight_history(plastic)
+    assert history.times.tolist() == [60.0, 80.0, 100.0, 120.0]
+    np.testing.assert_array_equal(history.values, whole.weight_history(plastic).values[3:])
