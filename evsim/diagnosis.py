@@ -280,7 +280,7 @@ class _Silences:
 
 
 def _advice(active: list[Projection], noise: list[Poisson], first: float, half: float) -> str:
-    to_half = f" ({half:g} for half of its neurons)" if np.isfinite(half) else ""
+    to_half = f" ({half:g} for half of its neurons)" if first < half < np.inf else ""
     return f"multiply the weights of {_named([*active, *noise])} by at least {first:g}{to_half}"
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from evsim.build import Built
 from evsim.io.recording import step_times
+from evsim.layout import SYNAPSE_BITS
 from evsim.network import Projection
 
 
@@ -58,8 +59,16 @@ def _in_order(built: Built, projection: Projection, q: int) -> tuple[NDArray[Any
         fixed = np.full(pre.size, model.projection_fixed_weight[q], np.int64)
     else:
         fixed = _on_host(model.synapse_weight, row_start[0] + shift, row_start[-1] + shift).astype(np.int64)
-    steps = entries >> layout.target_bits
-    return pre, post, steps, fixed, np.lexsort((fixed, post, steps, pre))
+    return pre, post, entries >> layout.target_bits, fixed, _order(pre << SYNAPSE_BITS | entries, fixed)
+
+
+def _order(key: NDArray[np.int64], fixed: NDArray[Any]) -> NDArray[np.int64]:
+    """Sort by key and then weight; keys come in long ascending runs, and seldom twice."""
+    order = np.argsort(key, kind="stable")
+    ordered = key[order]
+    if (ordered[1:] == ordered[:-1]).any():
+        order = np.lexsort((fixed, key))
+    return order
 
 
 def _on_host(array: Any, first: int, stop: int) -> NDArray[Any]:
