@@ -68,6 +68,7 @@ class Learner:
         self.settle(step)
         for _, traces in self._learning:
             traces.post_last[:] = NEVER
+            traces.post_due[:] = NEVER
             traces.settled[:] = step
             for array in (traces.pre_count, traces.post_trace, traces.post_count, traces.settled_count):
                 array[:] = 0

@@ -73,6 +73,7 @@ class Traces(NamedTuple):
     post_count: I8  # (n_targets,) spikes so far
     post_step: I8  # (n_targets, HISTORY)
     post_value: F4  # (n_targets, HISTORY)
+    post_due: I8  # (n_targets, 4) the last spikes that not all weights of the column know of, the latest first
     settled: I8  # (n_targets,) spikes before this step have changed the weights of the column
     settled_count: I8  # (n_targets,) how many there were
     active: I8  # (n_targets,) targets that have spiked since the traces were reset; those of projection k from

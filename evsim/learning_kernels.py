@@ -6,9 +6,24 @@ window, the spikes of all threads are noted (`note_pre`) for their arrival in a 
 
 import numpy as np
 
-from evsim.dynamics import add_to_trace, clamp, depress
+from evsim.dynamics import add_to_trace, clamp, depress, potentiate, strength
 from evsim.jit import compile_kernel, register_jitable
-from evsim.learning import A_MINUS, FROZEN, HISTORY, MINUS_0, NEAREST, NEVER, TOGETHER, W_MAX, W_MIN
+from evsim.learning import (
+    A_MINUS,
+    A_PLUS,
+    FROZEN,
+    HISTORY,
+    MINUS_0,
+    MINUS_1,
+    NEAREST,
+    NEVER,
+    PLUS_0,
+    PLUS_1,
+    TOGETHER,
+    W_MAX,
+    W_MIN,
+    X_TARGET,
+)
 from evsim.model import N_THREADS, RING_MASK, TARGET_BITS
 from evsim.plastic_dynamics import catch_up, decayed, dependence, last_arrival
 
@@ -80,6 +95,49 @@ def _arrive_at_all(rules, traces, learning, k, first, n, ring, place, per_unit, 
 
 
 @register_jitable(forceinline=True)
+def _arrive_simply(
+    rules, traces, k, synapse, start, stop, shift, target_mask, first, ring, slot, per_unit, arrived, x_pre, step
+):  # fmt: skip
+    """The commonest case, without branches: weights that change at once and along straight lines, in their own order.
+
+    Does what `_update_before` and `_update_after` do. Most targets have spiked at most once since the last arrival;
+    the others are dealt with first.
+    """
+    due, weight = traces.post_due, traces.weight
+    for s in range(start, stop):
+        target = (u64(synapse[s]) & target_mask) + first
+        if due[(target << u64(2)) + u64(3)] >= arrived:
+            w = weight[s + shift]
+            weight[s + shift] = catch_up(rules, traces, k, i64(target), w, w, arrived, x_pre)
+    post_last, post_trace, pre_decay, post_decay = (
+        traces.post_last,
+        traces.post_trace,
+        rules.pre_decay,
+        rules.post_decay,
+    )
+    value = rules.value
+    a_plus, a_minus, x_target = value[k, A_PLUS], value[k, A_MINUS], value[k, X_TARGET]
+    plus_0, plus_1, minus_0, minus_1 = value[k, PLUS_0], value[k, PLUS_1], value[k, MINUS_0], value[k, MINUS_1]
+    low, high = value[k, W_MIN], value[k, W_MAX]
+    pre_start, post_start = rules.pre_decay_start[k], rules.post_decay_start[k]
+    pre_end, post_end = rules.pre_decay_start[k + 1] - 1 - pre_start, rules.post_decay_start[k + 1] - 1 - post_start
+    for s in range(start, stop):
+        place = u64(synapse[s]) & target_mask
+        target = place + first
+        w = weight[s + shift]
+        if due[target << u64(2)] >= arrived and due[(target << u64(2)) + u64(3)] < arrived:
+            for j in (u64(2), u64(1), u64(0)):
+                since = due[(target << u64(2)) + j] - arrived
+                left = pre_decay[u64(pre_start + min(max(since, 0), pre_end))]
+                up = clamp(potentiate(w, x_pre, left, x_target, a_plus, strength(w, plus_0, plus_1)), low, high)
+                w = up if since >= 0 else w
+        ring[slot + place] += ring.dtype.type(np.rint(w * per_unit))
+        left = post_decay[u64(post_start + min(step - post_last[target], post_end))]
+        down = depress(w, post_trace[target], left, a_minus, strength(w, minus_0, minus_1))
+        weight[s + shift] = clamp(down, low, high)
+
+
+@register_jitable(forceinline=True)
 def arrive(model, ring, rules, traces, learning, thread, step):
     """Deliver the spikes that arrive over plastic synapses in `step`, and change their weights.
 
@@ -96,6 +154,8 @@ def arrive(model, ring, rules, traces, learning, thread, step):
         shift = u64(model.projection_weight[q])
         first_target = u64(rules.first_input[k])
         targets = u64(rules.target_start[k])
+        straight = rules.table_start[k, 0] < 0 and rules.table_start[k, 1] < 0
+        simple = straight and rules.option[k, TOGETHER] == 0 and rules.option[k, FROZEN] == 0
         one_delay = rules.delay_start[k + 1] - rules.delay_start[k] == 1
         p, receptor = rules.population[k], rules.receptor[k]
         per_unit = f32(1.0) / model.input_unit[p, receptor]
@@ -120,6 +180,12 @@ def arrive(model, ring, rules, traces, learning, thread, step):
                     _arrive_at_all(
                         rules, traces, learning, k, start + shift, stop - start, ring,
                         slot + (u64(synapse[start]) & target_mask), per_unit, arrived, x_pre, step,
+                    )  # fmt: skip
+                    continue
+                if learning and simple and arrived > NEVER:
+                    _arrive_simply(
+                        rules, traces, k, synapse, start, stop, shift, target_mask, targets - first_target, ring, slot,
+                        per_unit, arrived, x_pre, step,
                     )  # fmt: skip
                     continue
                 for s in range(start, stop):
@@ -154,6 +220,8 @@ def _settle(model, rules, traces, learning, k, target, before):
                 traces.change[at] = catch_up(rules, traces, k, target, w, traces.change[at], arrived, x_pre)
             else:
                 traces.weight[at] = catch_up(rules, traces, k, target, w, w, arrived, x_pre)
+    for j in range(4 * target, 4 * target + 4):
+        traces.post_due[j] = NEVER
     traces.settled[target] = before
     traces.settled_count[target] = traces.post_count[target]
 
@@ -179,6 +247,9 @@ def note_posts(model, rules, traces, learning, p, spikes, first, stop, step):
             left = decayed(rules.post_decay, rules.post_decay_start[k], rules.post_decay_start[k + 1], since)
             x = add_to_trace(traces.post_trace[target], left, nearest)
             traces.post_last[target], traces.post_trace[target] = step, x
+            for j in range(4 * target + 3, 4 * target, -1):
+                traces.post_due[j] = traces.post_due[j - 1]
+            traces.post_due[4 * target] = step
             at = target * HISTORY + (traces.post_count[target] & (HISTORY - 1))
             traces.post_step[at], traces.post_value[at] = step, x
             traces.post_count[target] += 1
