@@ -238,14 +238,15 @@ class _Silences:
         exciting = [q for q in self._network.projections if q.target.population is population and self._highest(q) > 0]
         active = [q for q in exciting if _fired(self._spikes, q.source)]
         noise = [s for s in self._network.poissons if s.target.population is population and s.weight > 0.0]
-        inputs = list(dict.fromkeys([*(q.name for q in active), *(s.name for s in noise)]))
+        raising = active if active or noise else exciting  # sources that have not fired may, in the repeat
+        inputs = list(dict.fromkeys([*(q.name for q in raising), *(s.name for s in noise)]))
         first, half = _rounded_up(factor.min()), _rounded_up(np.sort(factor)[(factor.size - 1) // 2])
         if first == np.inf:
             why = self._nothing_came(exciting, active, noise)
         elif first <= 1.0:
             why = f"with weights and rates as they are now it fires within the first {self._repeated:g} ms; run on"
         else:
-            why = _advice(active, noise, first, half) + self._bounds(active, first)
+            why = _advice(raising, noise, first, half) + self._bounds(raising, first)
         words = (
             f"v came {reached.max():.1%} of the way from rest to threshold in the first {self._repeated:g} ms; {why}"
         )
