@@ -55,6 +55,14 @@ class Learner:
         unit = 2.0 ** np.ceil(np.log2(np.abs(rules.value[k, 3:5]).max())) / 2.0**SUM_BITS
         self._each_thread(learning_kernels.normalize, k, total, unit)
 
+    def overwrite(self, q: int, places: NDArray[np.int64], weight: NDArray[np.float32], step: int) -> None:
+        """Give synapses of projection q, by their places in Traces.weight, other weights from `step` on."""
+        self.settle(step)
+        rules, traces = self._learning[0]
+        k = int(rules.number[q])
+        traces.weight[places] = weight
+        traces.touched[rules.target_start[k] : rules.target_start[k + 1]] = 1
+
     def reset(self, step: int) -> None:
         """Forget all traces, and the spikes that are on their way."""
         self.settle(step)

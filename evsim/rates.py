@@ -48,6 +48,10 @@ class Rates:
         self._class[first : first + n] = rows[place]
         return {**fields, "poisson_class": self._class}
 
+    def present(self) -> dict[str, NDArray[Any]]:
+        """The fields of Model that hold the rates as they are now."""
+        return {"poisson_class": self._class, **threshold_table(self._values, self._dt)}
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What a checkpoint keeps."""
         return {"rates.values": self._values, "rates.class": self._class}
@@ -55,7 +59,7 @@ class Rates:
     def restore(self, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The fields of Model as they were when `arrays` were kept."""
         self._values, self._class = arrays["rates.values"], arrays["rates.class"]
-        return {**threshold_table(self._values, self._dt), "poisson_class": self._class}
+        return self.present()
 
     def _find(self, name: str) -> tuple[int, Poisson]:
         found = [(number, p) for number, p in enumerate(self._stimuli) if p.name == name]

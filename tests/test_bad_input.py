@@ -770,7 +770,7 @@ def test_variables_that_are_not_there(net):
 
 def test_recording_nothing(net):
     exc = net.populations["exc"]
-    refuses(lambda: evsim.Simulation(net).record(), "record", "nothing is chosen", "spikes= or state=")
+    refuses(lambda: evsim.Simulation(net).record(), "record", "nothing is chosen", "spikes=, state= or weights=")
     refuses(lambda: evsim.Simulation(net).record(spikes=exc[3:3]), "record", "exc[3:3]", "empty")
     refuses(lambda: evsim.Simulation(net).record(state={exc[3:3]: "v"}), "record", "exc[3:3]", "empty")
     refuses(lambda: evsim.Simulation(net).record(spikes="exc"), "record", "'exc'", "population", error=TypeError)
