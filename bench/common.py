@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"  # made by install_peers.sh
+PEERS = ROOT / ".venv-peers"  # made by install_peers.sh: NEST and Brian2
+TORCH_PEERS = ROOT / ".venv-peers-torch"  # and SpikingJelly and BindsNET
 
 
 def last_json(command: list[str]) -> dict[str, Any]:
@@ -28,11 +29,12 @@ def evsim_run(*arguments: str) -> dict[str, Any]:
     return last_json([sys.executable, "-m", "evsim", "run", *arguments, "--backend", "cpu", "--json"])
 
 
-def peer_run(script: str, *arguments: str) -> dict[str, Any]:
+def peer_run(script: str, *arguments: str, environment: Path = PEERS) -> dict[str, Any]:
     """A peer's script in the peers' environment."""
-    if not PEERS_PYTHON.exists():
+    python = environment / "bin" / "python"
+    if not python.exists():
         sys.exit("the peers are not installed; run: bash bench/install_peers.sh")
-    return last_json([str(PEERS_PYTHON), f"bench/peers/{script}", *arguments, "--json"])
+    return last_json([str(python), f"bench/peers/{script}", *arguments, "--json"])
 
 
 def parser(description: str, repeat: int) -> argparse.ArgumentParser:

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# Make .venv-peers beside this repository's root: the simulators that bench/peers/ measures evsim against.
+# Make .venv-peers and .venv-peers-torch beside this repository's root: the simulators that bench/peers/ measures evsim
+# against and that make the golden data in tests/data/. NEST and Brian2 are in the first, SpikingJelly and BindsNET in
+# the second, since they want PyTorch (BindsNET 0.3.4: Python 3.11 to 3.13).
 # Brian2's C++ standalone mode compiles each network, so a C++ compiler with OpenMP is needed (Debian: g++).
+# Only the CPU is used: TORCH_INDEX=<address of PyTorch's index of CPU wheels> saves 5 GB of CUDA libraries.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -9,16 +12,29 @@ if ! command -v g++ >/dev/null; then
     exit 1
 fi
 
-venv=.venv-peers
-"${PYTHON:-python3}" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --upgrade pip
-"$venv/bin/python" -m pip install --quiet \
-    "nest-simulator==3.10.0" "brian2==2.9.*" "numpy<2.4" scipy psutil
+make_venv() { # folder, packages
+    local venv=$1
+    shift
+    "${PYTHON:-python3}" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --upgrade pip
+    "$venv/bin/python" -m pip install --quiet "$@"
+    "$venv/bin/python" -m pip check
+}
 
-"$venv/bin/python" - <<'PY'
+print_versions() { # folder, distributions
+    "$1/bin/python" - "${@:2}" <<'PY'
+import sys
 from importlib.metadata import version
 
-for name in ("nest-simulator", "brian2", "numpy", "scipy", "psutil", "cython"):
+for name in sys.argv[1:]:
     print(f"{name} {version(name)}")
 PY
+}
+
+make_venv .venv-peers "nest-simulator==3.10.0" "brian2==2.9.*" "numpy<2.4" scipy psutil
+make_venv .venv-peers-torch ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
+    "torch==2.14.*" "spikingjelly==0.0.0.0.14" "bindsnet==0.3.4" tensorboard "numpy<2.5"
+
+print_versions .venv-peers nest-simulator brian2 numpy scipy psutil cython
+print_versions .venv-peers-torch torch spikingjelly bindsnet numpy
 g++ --version | head -n 1

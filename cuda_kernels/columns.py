@@ -4,8 +4,8 @@ import numpy as np
 
 from evsim.cuda_kernels.phases import THREADS
 from evsim.cuda_kernels.target import compile_cuda_kernel, compile_device_function, cuda
-from evsim.learning import W_MAX, W_MIN
-from evsim.plastic_dynamics import apply_change, count_units, mark_settled, scale, settle_synapse
+from evsim.learning import NEVER, W_MAX, W_MIN
+from evsim.plastic_dynamics import apply_change, count_units, is_behind, mark_settled, scale, settle_synapse
 
 i64 = np.int64
 
@@ -16,7 +16,7 @@ def settle_column(model, rules, traces, learning, target, before):
     k = i64(0)
     while target >= rules.target_start[k + i64(1)]:
         k += i64(1)
-    if learning:
+    if learning and is_behind(rules, traces, k, target):
         start, stop = rules.column_start[target], rules.column_start[target + i64(1)]
         for c in range(start + i64(cuda.threadIdx.x), stop, i64(cuda.blockDim.x)):
             settle_synapse(model, rules, traces, k, target, i64(c), before)
@@ -54,6 +54,9 @@ def normalize(model, rules, traces, k, total, unit):
     first = rules.first_synapse[k] + model.projection_weight[rules.projection[k]]
     for number in range(i64(cuda.blockIdx.x), i64(total.size), i64(cuda.gridDim.x)):
         target = rules.target_start[k] + i64(number)
+        cuda.syncthreads()
+        if traces.touched[target] == 0:
+            continue
         start = rules.column_start[target] + i64(cuda.threadIdx.x)
         stop = rules.column_start[target + i64(1)]
         if cuda.threadIdx.x == 0:
@@ -65,7 +68,8 @@ def normalize(model, rules, traces, k, total, unit):
         cuda.atomic.add(units, 0, own)
         cuda.syncthreads()
         n_units = units[0]
-        cuda.syncthreads()
+        if cuda.threadIdx.x == 0:  # depression by its last spike may go on
+            traces.touched[target] = traces.post_last[target] > NEVER
         if n_units == 0:
             continue
         factor = total[number] / (np.float64(n_units) * unit)

@@ -20,6 +20,7 @@ from evsim.learning import Rules, Traces, nothing_plastic
 from evsim.model import Model, State
 from evsim.tally import tally_spikes
 
+NEURON_FIELDS = ("neuron_v", "neuron_refractory", "neuron_theta", "input_current")
 LIST_SPIKES = 2**16 if SIMULATED else 2**22  # a launch can leave, at least
 
 
@@ -38,13 +39,11 @@ class _Buffer(NamedTuple):
 class CudaEngine:
     """Advances a network compiled for one thread on the GPU; the interface is that of CpuEngine.
 
-    Raises RuntimeError where there is no GPU to use, MemoryError where the network does not fit into its memory.
+    Raises RuntimeError where there is no GPU to use.
     """
 
     def __init__(self, built: Built) -> None:
         self.device = check_device()
-        if not SIMULATED:
-            built.memory.check(self.device.memory_free)
         self._built = built
         plastic = built.learning[0][0].projection if built.learning else np.zeros(0, np.int64)
         self._tasks = _share_out(built, plastic)
@@ -114,16 +113,40 @@ class CudaEngine:
         self._host.record_neuron[0, :n_recorded] = neuron[wanted]
         return [n_recorded]
 
-    def pull(self) -> None:
-        """Copy the neurons' state back."""
-        for name in ("neuron_v", "neuron_refractory", "neuron_theta", "input_current"):
+    def change(self, **arrays: NDArray[Any]) -> None:
+        """Use these arrays of Model from now on."""
+        self._model = self._model._replace(**{name: self._send(name, array) for name, array in arrays.items()})
+
+    def pull(self, *names: str) -> None:
+        """Copy fields of State back, those of neurons unless others are named."""
+        for name in names or NEURON_FIELDS:
             if getattr(self._host, name).size:
                 getattr(self._buffers[0].state, name).copy_to_host(getattr(self._host, name))
 
-    def pull_weights(self) -> None:
-        """Copy the weights back, if any change."""
-        if self._built.learning:
-            self._model.synapse_weight.copy_to_host(self._built.model.synapse_weight)
+    def push(self, *names: str) -> None:
+        """Go on from fields of State as they are now on the host, those of neurons unless others are named."""
+        for name in names or NEURON_FIELDS:
+            if getattr(self._host, name).size:
+                getattr(self._buffers[0].state, name).copy_to_device(getattr(self._host, name))
+
+    def pull_traces(self, weights: bool = False) -> None:
+        """Copy Traces back, the weights too or all else."""
+        for on_host, on_device in self._pairs_of_traces(weights):
+            on_device.copy_to_host(on_host)
+
+    def push_traces(self, weights: bool = False) -> None:
+        """Go on from Traces as they are now on the host, with their weights or without."""
+        for on_host, on_device in self._pairs_of_traces(weights):
+            on_device.copy_to_device(on_host)
+
+    def _pairs_of_traces(self, weights: bool) -> list[tuple[NDArray[Any], Any]]:
+        """Each array of Traces on the host and on the device, but for empty ones."""
+        if not self._built.learning:
+            return []
+        on_host, on_device = self._built.learning[0][1], self._learned[1]
+        names = [name for name, array in on_host._asdict().items() if name != "weight" and array.size]
+        pairs = [(getattr(on_host, name), getattr(on_device, name)) for name in names]
+        return pairs + [(on_host.weight.view(np.int32), self._model.synapse_weight)] * weights
 
     def switch_learning(self, on: bool) -> None:
         """Let weights and thresholds change from now on, or not."""
@@ -151,11 +174,13 @@ class CudaEngine:
             self._running.synchronize()
 
     def _send_learning(self) -> tuple[Any, ...]:
-        """(Rules, Traces, Notes) on the device."""
+        """(Rules, Traces, Notes) on the device; the host's Traces get room for the weights."""
         model = self._built.model
         rules, traces = self._built.learning[0] if self._built.learning else nothing_plastic()
         on_device = {name: cuda.to_device(array) for name, array in traces._asdict().items() if name != "weight"}
         weight = self._send("synapse_weight", model.synapse_weight).view(np.float32)
+        if self._built.learning:
+            self._built.learning[0] = rules, traces._replace(weight=np.empty(weight.size, np.float32))
         longest = [int(np.diff(_rows(model, q)).max(initial=0)) for q in rules.projection]
         notes = Notes(
             n_chunks=np.array([-(-n // CHUNK) for n in longest], np.int64),
@@ -180,7 +205,7 @@ class CudaEngine:
         """The array on the device, sent unless it is there already."""
         before, on_device = self._device_arrays.get(name, (None, None))
         if before is not array:
-            on_device = cuda.to_device(array)
+            on_device = array if hasattr(array, "copy_to_host") else cuda.to_device(array)
             self._device_arrays[name] = (array, on_device)
         return on_device
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from evsim.build import build
-from evsim.cuda_kernels import columns
+from evsim.construction import N_RULE
+from evsim.cuda_kernels import columns, construction
 from evsim.cuda_kernels.advance import advance
 from evsim.cuda_kernels.learn import Notes, advance_learning
 from evsim.cuda_kernels.machine_code import MachineCode, compile_machine_code
@@ -34,6 +35,16 @@ def example_kernels() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     yield "", columns.settle_all, (*plastic, np.int64(1), np.int64(0))
     yield "", columns.apply_changes, (*plastic, np.int64(0))
     yield "", columns.normalize, (*plastic, np.int64(0), np.zeros(1), 1.0)
+    rules, integers, reals = np.zeros((2, N_RULE), np.int64), np.zeros(2, np.int64), np.zeros(2)
+    left, synapse, weight = np.zeros(2, np.int32), np.zeros(2, np.uint32), np.zeros(2, np.float32)
+    yield "", construction.count_synapses, (rules, 0, integers, integers, 0, 2, 0, left)
+    lists = integers, integers, reals, reals, integers, reals
+    places = 0, integers, left, synapse, weight, 0
+    yield "", construction.fill_synapses, (rules, 0, *lists, 0.1, 0, 2, *places)
+    yield "", construction.sort_rows, (0, integers, synapse, weight.view(np.uint32), 0, False, 2)
+    sums_of_inputs = np.zeros((2, 2), np.int64)
+    yield "", construction.sum_weights, (0, 2, synapse, weight, 0, False, 0.0, 1.0, np.uint32(1), sums_of_inputs)
+    yield "", construction.to_fixed_point, (weight, weight.view(np.int32), 0, 2, 1.0)
 
 
 def compile_all() -> list[tuple[str, MachineCode]]:

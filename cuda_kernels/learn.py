@@ -33,17 +33,17 @@ from evsim.cuda_kernels.phases import (
 )
 from evsim.cuda_kernels.target import compile_cuda_kernel, compile_device_function, cuda, grid_sync
 from evsim.dynamics import adapted, decay_theta, fire, reset
+from evsim.learning import NEVER
 from evsim.model import I8, REFRACTORY_STEPS, RING_MASK, TARGET_BITS, U8, V_RESET, V_THRESHOLD
 from evsim.plastic_dynamics import (
-    arrival_rule,
-    change_at_arrival,
     find_delay,
-    in_ring_units,
     last_arrival,
     note_post,
     note_pre,
     place_in_log,
     place_of_step,
+    update_after,
+    update_before,
 )
 
 f32, i32, i64, u32, u64 = np.float32, np.int32, np.int64, np.uint32, np.uint64
@@ -73,7 +73,6 @@ def _arrive(model, state, rules, traces, notes, thread, n_all, step):
     for k in range(rules.projection.size):
         q, n_chunks = rules.projection[k], notes.n_chunks[k]
         shift = u64(model.projection_weight[q])
-        rule = arrival_rule(rules, k)
         first_target, targets = u64(rules.first_input[k]), u64(rules.target_start[k])
         one_delay = rules.delay_start[k + 1] - rules.delay_start[k] == 1
         per_unit = f32(1.0) / model.input_unit[rules.population[k], rules.receptor[k]]
@@ -102,9 +101,14 @@ def _arrive(model, state, rules, traces, notes, thread, n_all, step):
                 arrived, x_pre = last_arrival(rules, traces, k, rules.source_start[k] + source, delay, step)
                 for s in range(start + u64(lane), stop, u64(WARP)):
                     place = u64(model.synapse[s]) & target_mask
-                    target, at = targets + (place - first_target), u64(s) + shift
-                    w = change_at_arrival(rules, traces, k, rule, at, target, step, learning, arrived, x_pre)
-                    cuda.atomic.add(state.ring, slot + place, state.ring.dtype.type(in_ring_units(w, per_unit)))
+                    target, at = i64(targets + (place - first_target)), u64(s) + shift
+                    learns = learning and traces.post_last[target] > NEVER
+                    if learns:
+                        update_before(rules, traces, k, target, at, arrived, x_pre)
+                    fixed = i64(round(traces.weight[at] * per_unit))
+                    cuda.atomic.add(state.ring, slot + place, state.ring.dtype.type(fixed))
+                    if learns:
+                        update_after(rules, traces, k, target, at, step)
                     events += i64(1)
     return events
 

@@ -1,5 +1,6 @@
 """evsim: an event-driven spiking-network simulator."""
 
+from evsim import labelling
 from evsim._version import __version__
 from evsim.connectivity import (
     all_to_all,
@@ -29,6 +30,7 @@ __all__ = [
     "fixed_indegree",
     "fixed_outdegree",
     "fixed_total_number",
+    "labelling",
     "lognormal",
     "normal",
     "one_to_one",

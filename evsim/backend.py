@@ -75,11 +75,13 @@ def find_gpu() -> bool:
 
 def _check_fit(network: Network) -> str:
     """The name of the GPU that holds the network; raises where there is none."""
+    from evsim.cuda_kernels.maker import CudaMaker
     from evsim.cuda_kernels.target import SIMULATED, check_device
 
     device = check_device()
     if not SIMULATED:
-        memory = estimate_memory(network, lay_out(network, 1))
+        layout = lay_out(network, 1)
+        memory = estimate_memory(network, layout, CudaMaker(network, layout).scratch_bytes())
         try:
             memory.check(device.memory_free - SPARE_BYTES)
         except MemoryError as error:

@@ -1,7 +1,6 @@
 """Network -> Model + State: lay out, check memory, then allocate and fill."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import construction
+from evsim.cpu_maker import CpuMaker
 from evsim.distributions import Distribution
 from evsim.layout import Layout, lay_out
-from evsim.memory import Memory, available_memory, estimate_memory
+from evsim.memory import Memory, estimate_memory
 from evsim.model import DECAY, I4, I8, Model, State
 from evsim.network import Network, Population, SpikeSource
 from evsim.plastic import Learning, build_learning
 from evsim.stimuli import current_arrays, poisson_arrays, train_arrays
-from evsim.synapses import build_synapses
+from evsim.synapses import Maker, build_synapses
 
 __all__ = ["Built", "build"]
 
@@ -33,13 +33,19 @@ class Built:
     learning: list[Learning]  # of each thread; empty where nothing is plastic
 
 
-def build(network: Network, n_threads: int, progress: Callable[[int], None]) -> Built:
+def build(
+    network: Network,
+    n_threads: int,
+    progress: Callable[[int], None],
+    maker_type: Callable[[Network, Layout], Maker] = CpuMaker,
+) -> Built:
     """Compile `network` into flat arrays.
 
     Parameters
     ----------
     n_threads : threads that neurons and synapses are divided among.
     progress : called with the number of synapses just made.
+    maker_type : CpuMaker, or CudaMaker for a network of one thread whose synapses are to lie on the GPU.
 
     Raises
     ------
@@ -47,14 +53,15 @@ def build(network: Network, n_threads: int, progress: Callable[[int], None]) -> 
     ValueError : the network is empty, or a delay is too long to store.
     """
     layout = lay_out(network, n_threads)
-    memory = estimate_memory(network, layout)
-    memory.check(available_memory())
+    maker = maker_type(network, layout)
+    available = maker.available_memory()
+    memory = estimate_memory(network, layout, maker.scratch_bytes())
+    memory.check(available)
     key = np.array([network.seed & 0xFFFFFFFF, network.seed >> 32], np.int64)
-    with ThreadPoolExecutor(n_threads) as pool:
-        synapse_fields, n_synapses, wide = build_synapses(network, layout, key, pool, progress)
+    synapse_fields, n_synapses, wide = build_synapses(network, layout, key, maker, progress)
     if wide:
-        memory = estimate_memory(network, layout, ring_bytes=8)
-        memory.check(available_memory())
+        memory = estimate_memory(network, layout, maker.scratch_bytes(), ring_bytes=8)
+        memory.check(available)
     coefficient_fields, current_gain, initial_v = _neurons(layout, network.dt, key)
     model = Model(
         population_start=layout.population_start,

@@ -32,6 +32,10 @@ class CpuEngine:
         """Use these from now on: the same arrays, with buffers for what is recorded."""
         self._model, self._state = model, state
 
+    def change(self, **arrays: NDArray[Any]) -> None:
+        """Use these arrays of Model from now on."""
+        self._model = self._model._replace(**arrays)
+
     def start(self, first_step: int, n_steps: int) -> None:
         """Begin a chunk: what `wait` then does, since the threads are those of the caller."""
         self._chunk = first_step, n_steps
@@ -53,11 +57,17 @@ class CpuEngine:
         """The number of spikes each thread recorded in the chunk waited for; they and its frames are in State."""
         return self._used
 
-    def pull(self) -> None:
+    def pull(self, *names: str) -> None:
         """Bring State up to date: it always is."""
 
-    def pull_weights(self) -> None:
-        """Bring the weights up to date that the host reads: they are those of the kernels."""
+    def push(self, *names: str) -> None:
+        """Go on from State as it is now."""
+
+    def pull_traces(self, weights: bool = False) -> None:
+        """Bring Traces up to date: they always are."""
+
+    def push_traces(self, weights: bool = False) -> None:
+        """Go on from Traces as they are now."""
 
     def switch_learning(self, on: bool) -> None:
         """Let weights and thresholds change from now on, or not."""

@@ -381,7 +381,7 @@ def _emit_trains(model, state, p, first_step, n_steps, counts, spikes, checksum)
     return checksum
 
 
-@compile_kernel
+@register_jitable(forceinline=True)
 def _record_spikes(model, state, thread, first_step, n_steps, counts, spikes, used):
     """Append this thread's spikes of the window that are recorded; returns how many the buffer now holds."""
     for w in range(n_steps):
@@ -436,7 +436,7 @@ def _deliver_rows(model, ring, n_rows, row_start, row_stop, row_base, row_projec
                     ring[(u64(synapse[s]) + base) & ring_mask] += i64(weight[s + at]) * scale
 
 
-@compile_kernel
+@register_jitable(forceinline=True)
 def _deliver_window(model, state, learned, rows, thread, parity, first_step, n_steps):
     """Deliver all spikes of a window to the targets of one thread; returns the number of synaptic events."""
     row_start, row_stop, row_base, row_projection = rows
@@ -479,7 +479,7 @@ def _deliver_window(model, state, learned, rows, thread, parity, first_step, n_s
     return events
 
 
-@compile_kernel
+@register_jitable(forceinline=True)
 def _learn(model, state, learned, scratch, thread, first_step, n_steps, chunk_start, counts, spikes, checksum):
     """Advance the populations that plastic synapses go to, step by step; returns (checksum, synaptic events)."""
     rules, traces = learned

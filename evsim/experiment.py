@@ -52,7 +52,7 @@ def run_experiment(name: str, arguments: Sequence[str] | None = None) -> dict[st
     """Run `brunel` or `microcircuit` with command-line options; prints a summary, or one JSON line with --json."""
     options = _parser(name).parse_args(arguments)
     if name == "brunel":
-        net = brunel(options.neurons, options.rate, seed=options.seed)
+        net = brunel(options.neurons, options.rate, seed=options.seed, plastic=options.plastic)
     else:
         net = microcircuit(options.scale, options.drive, seed=options.seed)
     _check(name, options, net)
@@ -91,6 +91,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         parser.description = brunel.__doc__ and brunel.__doc__.splitlines()[0]
         parser.add_argument("--neurons", type=int, default=10_000, help="all neurons, 4/5 of them excitatory")
         parser.add_argument("--rate", type=float, default=20_000.0, help="Poisson input of each neuron, Hz")
+        parser.add_argument("--plastic", action="store_true", help="synapses between excitatory neurons learn by STDP")
     else:
         parser.description = microcircuit.__doc__ and microcircuit.__doc__.splitlines()[0]
         parser.add_argument("--scale", type=float, default=1.0, help="of population sizes and indegrees, in (0, 1]")

@@ -11,7 +11,6 @@ from evsim.network import Network, Population, Projection, SpikeSource
 
 MAX_WINDOW = 16  # steps; a longer window gains nothing and takes memory
 SYNAPSE_BITS = 32
-MAX_MAKERS = 8  # threads that draw a projection's synapses, since each counts all of its rows
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim.build import Built
-from evsim.learning import FROZEN
+from evsim.learning import FROZEN, NEVER
 
 SUM_BITS = 40  # a normalised column's weights are summed in units of the largest weight / 2^SUM_BITS
 
@@ -16,6 +16,7 @@ class Learner:
 
     def __init__(self, built: Built, engine: Any) -> None:
         self._engine, self._learning, self._flag = engine, built.learning, built.state.learning
+        self._totals: dict[int, NDArray[np.float64]] = {}
         if built.learning:
             self.settle(0)  # compiles, or loads, the kernels
 
@@ -33,11 +34,6 @@ class Learner:
         """Bring all weights up to date, as they are before `step`."""
         self._engine.settle(step)
 
-    def fetch(self, step: int) -> None:
-        """Bring the weights that the host reads up to date, as they are before `step`."""
-        self.settle(step)
-        self._engine.pull_weights()
-
     def apply(self, step: int) -> None:
         """At the end of a run: let the changes act that rules with apply="run" have kept back."""
         frozen = self._learning[0][0].option[:, FROZEN] == 1 if self._learning else np.zeros(0, bool)
@@ -51,5 +47,34 @@ class Learner:
         self.settle(step)
         rules = self._learning[0][0]
         k = int(rules.number[q])
+        if not np.array_equal(self._totals.get(k, ()), total):
+            self._totals[k] = total
+            self._engine.pull_traces()
+            self._learning[0][1].touched[rules.target_start[k] : rules.target_start[k + 1]] = 1
+            self._engine.push_traces()
         unit = 2.0 ** np.ceil(np.log2(np.abs(rules.value[k, 3:5]).max())) / 2.0**SUM_BITS
         self._engine.normalize(k, total, unit)
+
+    def overwrite(self, q: int, places: NDArray[np.int64], weight: NDArray[np.float32], step: int) -> None:
+        """Give synapses of projection q, by their places in Traces.weight, other weights from `step` on."""
+        self.settle(step)
+        rules, traces = self._learning[0]
+        k = int(rules.number[q])
+        self._engine.pull_traces(weights=True)
+        traces.weight[places] = weight
+        traces.touched[rules.target_start[k] : rules.target_start[k + 1]] = 1
+        self._engine.push_traces(weights=True)
+
+    def reset(self, step: int) -> None:
+        """Forget all traces, and the spikes that are on their way."""
+        self.settle(step)
+        self._engine.pull_traces()
+        for _, traces in self._learning:
+            traces.post_last[:] = NEVER
+            traces.post_due[:] = NEVER
+            traces.settled[:] = step
+            for array in (traces.pre_count, traces.post_trace, traces.post_count, traces.settled_count):
+                array[:] = 0
+            traces.active_count[:] = 0
+            traces.log_first.reshape(traces.log_count.size, -1)[:] = traces.log_count[:, None]
+        self._engine.push_traces()

@@ -55,6 +55,7 @@ class Rules(NamedTuple):
     column_synapse: U4  # counted from the projection's first
     column_source: U4  # counted from the projection's first
     own_target: I8  # (n_plastic, 2) this thread's targets [first, stop)
+    dense: U1  # (n_plastic,) 1: a row holds each of these targets once, in order, over one delay
     learns: U1  # (n_pop,) 1: target of a plastic projection
 
 
@@ -74,8 +75,13 @@ class Traces(NamedTuple):
     post_count: I8  # (n_targets,) spikes so far
     post_step: I8  # (n_targets, HISTORY)
     post_value: F4  # (n_targets, HISTORY)
+    post_due: I8  # (n_targets, 4) the last spikes that not all weights of the column know of, the latest first
     settled: I8  # (n_targets,) spikes before this step have changed the weights of the column
     settled_count: I8  # (n_targets,) how many there were
+    active: I8  # (n_targets,) targets that have spiked since the traces were reset; those of projection k from
+    # own_target[k, 0] on
+    active_count: I8  # (n_plastic,)
+    touched: U1  # (n_targets,) 1: weights of the column may have changed since they were normalised
 
 
 def nothing_plastic() -> tuple[Rules, Traces]:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from evsim.distributions import Distribution
-from evsim.layout import MAX_MAKERS, Layout, padded
+from evsim.layout import Layout, padded
 from evsim.network import Network, Population, SpikeSource
+from evsim.plastic import learning_bytes
 from evsim.stimuli import poisson_thresholds
 
 
@@ -67,17 +68,18 @@ def _bytes_each(parts: Mapping[str, tuple[float, int]]) -> float:
     return sum(size for _, size in parts.values()) / max(sum(count for count, _ in parts.values()), 1)
 
 
-def estimate_memory(network: Network, layout: Layout, ring_bytes: int = 4) -> Memory:
-    """The bytes of every population and projection, from the rules alone.
+def estimate_memory(network: Network, layout: Layout, building: int, ring_bytes: int = 4) -> Memory:
+    """The bytes of every population and projection, from the rules alone, and those needed while `building`.
 
     `ring_bytes` is 8 where sums of weights turn out to need 64 bits.
     """
     populations = {}
+    adaptive = any(getattr(p.model, "theta_plus", 0.0) != 0.0 for p in layout.populations)
     varied = {p.name: _varied_coefficients(p, network.dt) for p in layout.populations}
     for p, population in enumerate(layout.populations):
         places = padded(population.size)
-        # v, refractory, recorded, two sets of a window's spikes
-        size = places * (4 + 4 + 1 + 2 * 4 * layout.window)
+        # v, refractory, recorded, number of spikes, two sets of a window's spikes
+        size = places * (4 + 4 + 1 + 8 + 2 * 4 * layout.window + (8 if adaptive else 0))
         if isinstance(population.model, SpikeSource):
             size += population.model.steps.size * 12
         else:
@@ -98,19 +100,12 @@ def estimate_memory(network: Network, layout: Layout, ring_bytes: int = 4) -> Me
     projections: dict[str, tuple[float, int]] = {}
     for projection in network.projections:
         count = projection.expected_synapses()
-        each = 8 if _is_many(projection.weight) else 4
+        each = 8 if _is_many(projection.weight) or projection.plasticity is not None else 4
         size = round(count) * each + 8 * len(projection.source) * layout.n_threads
+        size += learning_bytes(projection, layout, network.dt)
         before = projections.get(projection.name, (0.0, 0))
         projections[projection.name] = (before[0] + count, before[1] + size)
-    return Memory(populations, projections, _building(network, layout))
-
-
-def _building(network: Network, layout: Layout) -> int:
-    rows = [len(p.source) * layout.n_threads for p in network.projections]
-    counts = (sum(rows) // 2 + 2 * max(rows, default=0)) * min(layout.n_threads, MAX_MAKERS)
-    delays = [p.delay for p in network.projections if not isinstance(p.delay, Distribution)]
-    listed = max((delay.size for delay in delays), default=0)
-    return 8 * (counts + sum(rows)) + 16 * (layout.n_inputs + listed)
+    return Memory(populations, projections, building)
 
 
 def _varied_coefficients(population: Population, dt: float) -> set[str]:

@@ -8,6 +8,8 @@ A synapse is one uint32, `delay_steps << target_bits | input index`: sorting a r
 and adding `step << target_bits` to it gives its place in the ring of arriving input. Weights and ring are
 fixed-point: `weight = (fixed << shift) * input_unit[population, receptor]`; sums do not depend on the order of spikes.
 The ring is 32-bit (and shift 0) unless the smallest weights would then be rounded by more than 1e-5.
+
+All are NumPy arrays, but for `synapse` and `synapse_weight` of a network built on the GPU: they lie there.
 """
 
 from typing import NamedTuple

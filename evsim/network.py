@@ -205,6 +205,28 @@ class Network:
         n = checks.size(owner, "n", n, low=1)
         return self._add(Population(name, n, SpikeSource(*checks.spike_steps(owner, ids, times, n, self.dt))))
 
+    def add_poisson_source(self, name: str, n: int, rate: Any, times: Any = None) -> Population:
+        """Add `n` sources that spike at random: in a step with probability 1 - exp(-rate * dt), as a Poisson train has.
+
+        They are IAF neurons that each spike of a Poisson stimulus of the same name drives over their threshold.
+
+        Parameters
+        ----------
+        name : str
+            Unique in the network; the name in recordings, and of the stimulus for `Simulation.set_rate`.
+        n : int
+            Number of sources, at least 1.
+        rate, times :
+            Hz and ms, as in `add_poisson`.
+        """
+        sources = self.add_population(name, n, IAF(v_threshold=1.0, v_reset=0.0))
+        try:
+            self.add_poisson(name, sources, rate, weight=1.0, times=times)
+        except (TypeError, ValueError):
+            del self.populations[name]
+            raise
+        return sources
+
     def add_poisson(
         self,
         name: str,

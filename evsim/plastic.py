@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import learning_kernels
+from evsim.connectivity import ALL_TO_ALL
 from evsim.distributions import Distribution
 from evsim.layout import Layout, delay_range
 from evsim.learning import HISTORY, NEVER, Rules, Traces
 from evsim.model import Model
 from evsim.network import Network, Population, Projection, SpikeSource
 
-__all__ = ["build_learning"]
+__all__ = ["Learning", "build_learning", "learning_bytes"]
 
 Learning = tuple[Rules, Traces]
 
@@ -22,8 +23,6 @@ def build_learning(network: Network, layout: Layout, model: Model) -> list[Learn
     plastic = [q for q in network.projections if q.plasticity is not None]
     if not plastic:
         return []
-    span = layout.max_delay + layout.window + 1
-    spikes = [span // _shortest_interval(q.source.population, network.dt) + 3 for q in plastic]
     places = {int(index): place for place, index in enumerate(model.projection_index)}
     numbers = np.array([places[q.index] for q in plastic], np.int64)
     common = _rule_fields(network, plastic)
@@ -33,9 +32,9 @@ def build_learning(network: Network, layout: Layout, model: Model) -> list[Learn
     source_neuron = model.projection_source[numbers]
     number = np.full(model.projection_index.size, -1, np.int64)
     number[numbers] = np.arange(len(plastic))
-    pre_bits = np.array([_bits(n) for n in spikes], np.int64)
-    log_bits = np.array([_bits(n * len(q.source)) for n, q in zip(spikes, plastic, strict=True)], np.int64)
-    slot_bits = _bits(span + 1)
+    sizes = [_history_bits(q, layout, network.dt) for q in plastic]
+    pre_bits, log_bits = (np.array(bits, np.int64) for bits in zip(*sizes, strict=True))
+    slot_bits = _bits(_span(layout) + 1)
     rows = model.row_start[model.projection_row[numbers]]
     learns = np.zeros(len(layout.populations), np.uint8)
     learns[populations] = 1
@@ -57,8 +56,11 @@ def build_learning(network: Network, layout: Layout, model: Model) -> list[Learn
         "source_neuron": source_neuron,
         "first_synapse": rows,
         "learns": learns,
+        "dense": np.array([_is_dense(q) for q in plastic], np.uint8),
     }
     shared = _shared_traces(model, plastic, int(targets[-1]))
+    if hasattr(model.synapse, "copy_to_host"):  # it lies on the GPU
+        model = model._replace(synapse=model.synapse.copy_to_host())
     return [
         (
             Rules(**rules, **_columns(plastic, numbers, targets, layout, model, t)),
@@ -66,6 +68,28 @@ def build_learning(network: Network, layout: Layout, model: Model) -> list[Learn
         )
         for t in range(layout.n_threads)
     ]
+
+
+def learning_bytes(projection: Projection, layout: Layout, dt: float) -> int:
+    """What a plastic projection takes beside its synapses and weights."""
+    if projection.plasticity is None:
+        return 0
+    pre_bits, log_bits = _history_bits(projection, layout, dt)
+    each = 12 if projection.plasticity.apply == "run" else 8  # column_synapse, column_source, change
+    sources = len(projection.source) * (8 + (12 << pre_bits)) + (4 << log_bits) + (8 << _bits(_span(layout) + 1))
+    targets = len(projection.target) * (77 + 12 * HISTORY + 8 * layout.n_threads)
+    return round(projection.expected_synapses()) * each + sources * layout.n_threads + targets
+
+
+def _span(layout: Layout) -> int:
+    """The steps for which a spike is remembered at least."""
+    return layout.max_delay + layout.window + 1
+
+
+def _history_bits(projection: Projection, layout: Layout, dt: float) -> tuple[int, int]:
+    """log2 of the remembered spikes of a source, and of those of all."""
+    spikes = _span(layout) // _shortest_interval(projection.source.population, dt) + 3
+    return _bits(spikes), _bits(spikes * len(projection.source))
 
 
 def _rule_fields(network: Network, plastic: list[Projection]) -> dict[str, Any]:
@@ -119,8 +143,11 @@ def _shared_traces(model: Model, plastic: list[Projection], n_targets: int) -> d
         "post_count": np.zeros(n_targets, np.int64),
         "post_step": np.full(n_targets * HISTORY, NEVER, np.int64),
         "post_value": np.zeros(n_targets * HISTORY, np.float32),
+        "post_due": np.full(4 * n_targets, NEVER, np.int64),
         "settled": np.zeros(n_targets, np.int64),
         "settled_count": np.zeros(n_targets, np.int64),
+        "active": np.zeros(n_targets, np.int64),
+        "touched": np.ones(n_targets, np.uint8),
     }
 
 
@@ -134,6 +161,7 @@ def _own_traces(rules: dict[str, Any], slot_bits: int) -> dict[str, Any]:
         "log_source": np.zeros(rules["log_start"][-1], np.uint32),
         "log_first": np.zeros(n_plastic << slot_bits, np.int64),
         "log_count": np.zeros(n_plastic, np.int64),
+        "active_count": np.zeros(n_plastic, np.int64),
     }
 
 
@@ -179,6 +207,13 @@ def _columns(
         "column_source": source,
         "own_target": np.array(own, np.int64),
     }
+
+
+def _is_dense(projection: Projection) -> bool:
+    """Whether every source goes to every target once, over one delay."""
+    rule = projection.rule
+    every = rule.code == ALL_TO_ALL and (rule.allow_autapses or projection.source.overlap(projection.target) == 0)
+    return every and not isinstance(projection.delay, Distribution) and np.ndim(projection.delay) == 0
 
 
 def _first_input(projection: Projection, layout: Layout) -> int:

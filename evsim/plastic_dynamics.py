@@ -99,46 +99,39 @@ def last_arrival(rules, traces, k, source, delay, before):
 
 
 @register_jitable(forceinline=True)
-def arrival_rule(rules, k):
-    """What `change_at_arrival` reads of a rule for each synapse."""
-    frozen, together = rules.option[k, FROZEN] == 1, rules.option[k, TOGETHER] == 1
-    first, stop = rules.post_decay_start[k], rules.post_decay_start[k + 1]
-    value = rules.value
-    return frozen, together, first, stop, rules.table_start[k, 1], value[k, A_MINUS], value[k, W_MIN], value[k, W_MAX]
-
-
-@register_jitable(forceinline=True)
-def change_at_arrival(rules, traces, k, rule, at, target, step, learning, arrived, x_pre):
-    """Change the weight of a synapse (traces.weight[at]) at which a spike arrives; returns the one it delivers.
-
-    `rule` is arrival_rule(rules, k); `arrived` and x_pre are the arrival before, as for `catch_up`.
-    """
-    frozen, together, decay_start, decay_stop, minus_at, a_minus, w_min, w_max = rule
-    w, last = traces.weight[at], traces.post_last[target]
-    if learning and last > NEVER:
-        sum_of = traces.change[at] if frozen else w
-        if last >= arrived or (together and arrived > NEVER):
-            sum_of = catch_up(rules, traces, k, i64(target), w, sum_of, arrived, x_pre)
-        if not frozen:
-            w = sum_of
-        since = step - last
-        if not together and since < decay_stop - decay_start:
-            left = rules.post_decay[u64(decay_start + since)]
-            f_minus = dependence(w, rules.value, k, MINUS_0, rules.table, minus_at)
-            sum_of = depress(sum_of, traces.post_trace[target], left, a_minus, f_minus)
-            if not frozen:
-                sum_of = clamp(sum_of, w_min, w_max)
-        if frozen:
-            traces.change[at] = sum_of
+def update_before(rules, traces, k, target, at, arrived, x_pre):
+    """A spike arrives at synapse `at`: what the target's spikes since the last arrival have made of its weight."""
+    together = rules.option[k, TOGETHER] == 1
+    if traces.post_last[target] >= arrived or (together and arrived > NEVER):
+        w = traces.weight[at]
+        if rules.option[k, FROZEN] == 1:
+            traces.change[at] = catch_up(rules, traces, k, target, w, traces.change[at], arrived, x_pre)
         else:
-            traces.weight[at] = sum_of
-    return w
+            traces.weight[at] = catch_up(rules, traces, k, target, w, w, arrived, x_pre)
 
 
 @register_jitable(forceinline=True)
-def in_ring_units(w, per_unit):
-    """A weight as what it adds to the ring."""
-    return i64(round(w * per_unit))
+def update_after(rules, traces, k, target, at, step):
+    """A spike has arrived: depression by the target's spikes (with TOGETHER that waits for those of this step)."""
+    start, stop = rules.post_decay_start[k], rules.post_decay_start[k + 1]
+    since = step - traces.post_last[target]
+    if rules.option[k, TOGETHER] == 1 or since >= stop - start:
+        return
+    w, value = traces.weight[at], rules.value
+    f_minus = dependence(w, value, k, MINUS_0, rules.table, rules.table_start[k, 1])
+    left, a_minus = rules.post_decay[u64(start + since)], value[k, A_MINUS]
+    if rules.option[k, FROZEN] == 1:
+        traces.change[at] = depress(traces.change[at], traces.post_trace[target], left, a_minus, f_minus)
+    else:
+        w = depress(w, traces.post_trace[target], left, a_minus, f_minus)
+        traces.weight[at] = clamp(w, value[k, W_MIN], value[k, W_MAX])
+
+
+@register_jitable(forceinline=True)
+def is_behind(rules, traces, k, target):
+    """Whether a target has spiked since its column was settled; with TOGETHER, ever: arrivals wait for it, too."""
+    last = traces.post_last[target]
+    return last >= traces.settled[target] or (rules.option[k, TOGETHER] == 1 and last > NEVER)
 
 
 @register_jitable(forceinline=True)
@@ -174,6 +167,7 @@ def note_post(rules, traces, k, target, step):
     traces.post_last[target], traces.post_trace[target] = step, x
     traces.post_step[at], traces.post_value[at] = step, x
     traces.post_count[target] = count + 1
+    traces.touched[target] = 1
     return count + 1 - traces.settled_count[target] == HISTORY - 2
 
 

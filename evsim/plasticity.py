@@ -102,13 +102,11 @@ class PairSTDP:
         return self._strength(plus, 1.0), self._strength(minus, -1.0)
 
     def trace_decay(self, tau: float, dt: float) -> Any:
-        """The decay of a trace after 0, 1, 2, ... steps, until less than 1e-12 is."""
-        if self.decay == "euler":
-            one = 1.0 - dt / tau
-            n = 1 if one == 0.0 else int(np.ceil(np.log(1e-12) / np.log(one)))
-            return (one ** np.arange(n + 1)).astype(np.float32)
-        n = int(np.ceil(-np.log(1e-12) * tau / dt))
-        return np.exp(-np.arange(n + 1) * (dt / tau)).astype(np.float32)
+        """The decay of a trace after 0, 1, 2, ... steps, until less than 1e-12 of it is left; and 0 after that."""
+        one = 1.0 - dt / tau if self.decay == "euler" else np.exp(-dt / tau)
+        n = 1 if one == 0.0 else int(np.ceil(np.log(1e-12) / np.log(one)))
+        left = one ** np.arange(n + 1) if self.decay == "euler" else np.exp(-np.arange(n + 1) * (dt / tau))
+        return np.append(left, 0.0).astype(np.float32)
 
     def _check_dependence(self, owner: str, function: Dependence) -> None:
         if function in ("additive", "multiplicative"):

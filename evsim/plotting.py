@@ -1,4 +1,4 @@
-"""Pictures of recordings: rasters with population rates, and membrane traces. Needs matplotlib."""
+"""Pictures: rasters with population rates, membrane traces, receptive fields, confusion matrices. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -142,6 +142,158 @@ def plot_traces(
     return figure, axes
 
 
+def plot_receptive_fields(
+    weights: np.ndarray,
+    shape: tuple[int, int] = (28, 28),
+    labels: Sequence[Any] | None = None,
+    columns: int | None = None,
+    w_max: float | None = None,
+    title: str | None = None,
+) -> tuple[Figure, Axes]:
+    """The weights onto each neuron as a small image of the input, all neurons side by side, row by row.
+
+    Parameters
+    ----------
+    weights
+        (n_inputs, n_neurons).
+    shape
+        (height, width) of the input, height * width = n_inputs.
+    labels
+        (n_neurons,) shown in the corner of each image, such as the classes of `assign_labels`; -1 shows none.
+    columns
+        Images in a row; left out: as many as make the picture about square.
+    w_max
+        Weight at the end of the colours, which begin at 0, or at -w_max where weights are negative; left out: the
+        largest size of a weight.
+    title
+        Text above the picture.
+
+    Returns
+    -------
+    figure : save it with `figure.savefig("fields.png")`. axes : the image.
+
+    Raises
+    ------
+    ImportError : matplotlib is not installed.
+    ValueError : weights that are not finite or do not fit the shape, labels of another length, columns below 1, w_max
+        not above 0.
+    """
+    Figure = _figure_class()
+    weights = np.asarray(weights, np.float64)
+    height, width = shape
+    if weights.ndim != 2 or weights.shape[0] != height * width or weights.shape[1] == 0:
+        raise ValueError(
+            f"receptive fields: weights is {weights.shape}; it must be (n_inputs, n_neurons) "
+            f"with n_inputs = {height} * {width}"
+        )
+    if not np.all(np.isfinite(weights)):
+        raise ValueError(f"receptive fields: a weight is {weights[~np.isfinite(weights)][0]}; weights must be finite")
+    n = weights.shape[1]
+    if labels is not None and len(labels) != n:
+        raise ValueError(f"receptive fields: labels has {len(labels)} entries; it must have {n}, one for each neuron")
+    if columns is not None and columns < 1:
+        raise ValueError(f"receptive fields: columns is {columns}; it must be at least 1")
+    if w_max is not None and not w_max > 0.0:
+        raise ValueError(f"receptive fields: w_max is {w_max}; it must be above 0")
+    columns = columns or max(1, round(np.sqrt(n * height / width)))
+    rows = -(-n // columns)
+
+    gap = max(1, round(0.04 * max(height, width)))
+    tiles = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap), np.nan)
+    corners = [(gap + k // columns * (height + gap), gap + k % columns * (width + gap)) for k in range(n)]
+    for k, (y, x) in enumerate(corners):
+        tiles[y : y + height, x : x + width] = weights[:, k].reshape(shape)
+
+    top = w_max or float(np.abs(weights).max()) or 1.0
+    signed = bool(weights.min() < 0.0)
+    inches = 7.0 / max(tiles.shape)
+    size = (max(2.0, tiles.shape[1] * inches) + 1.1, max(1.6, tiles.shape[0] * inches) + (0.55 if title else 0.2))
+    figure = Figure(figsize=size, layout="constrained")
+    axis = figure.add_subplot()
+    axis.set_facecolor("#CCCCCC")  # of the gaps
+    colors = axis.imshow(
+        tiles, cmap="RdBu_r" if signed else "magma", vmin=-top if signed else 0.0, vmax=top, interpolation="nearest"
+    )
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+    _draw_colorbar(figure, axis, colors, "weight")
+    if labels is not None:
+        ink, paper = (INK, "white") if signed else ("white", "black")
+        font = float(np.clip(0.3 * 72.0 * inches * min(height, width), 4.0, 11.0))
+        box = {"facecolor": paper, "alpha": 0.6, "linewidth": 0.0, "pad": 0.1 * font}
+        for (y, x), label in zip(corners, labels, strict=True):
+            if str(label) != "-1":
+                axis.text(x + 0.05 * width, y + 0.04 * height, str(label), va="top", color=ink, fontsize=font, bbox=box)
+    if title:
+        axis.set_title(title, loc="left", color=INK, fontweight="bold")
+    return figure, axis
+
+
+def plot_confusion_matrix(
+    matrix: np.ndarray, names: Sequence[Any] | None = None, title: str | None = None
+) -> tuple[Figure, Axes]:
+    """How samples of each class (rows) are predicted (columns): counts, coloured by their share of the row.
+
+    Parameters
+    ----------
+    matrix
+        (n_classes, n_classes) counts, or (n_classes, n_classes + 1) with the samples without a prediction in the
+        last column, from `evsim.labelling.confusion_matrix`. That column is drawn where it is not empty.
+    names
+        (n_classes,) of the classes; left out: 0, 1, ...
+    title
+        Text above the picture; left out: the share of correct predictions.
+
+    Returns
+    -------
+    figure : save it with `figure.savefig("confusion.png")`. axes : the matrix.
+
+    Raises
+    ------
+    ImportError : matplotlib is not installed.
+    ValueError : a matrix of another shape, negative or non-finite counts, names of another length.
+    """
+    Figure = _figure_class()
+    matrix = np.asarray(matrix)
+    n = len(matrix) if matrix.ndim == 2 else 0
+    if n == 0 or matrix.shape[1] not in (n, n + 1):
+        raise ValueError(
+            f"confusion matrix: matrix is {matrix.shape}; it must be (n_classes, n_classes) or one column more"
+        )
+    bad = ~(np.isfinite(matrix) & (matrix >= 0))
+    if bad.any():
+        raise ValueError(f"confusion matrix: a count is {matrix[bad][0]}; counts must be finite and at least 0")
+    if names is not None and len(names) != n:
+        raise ValueError(f"confusion matrix: names has {len(names)} entries; it must have {n}, one for each class")
+    total = int(matrix.sum())
+    correct = np.trace(matrix) / total if total else 0.0
+    if matrix.shape[1] > n and not matrix[:, n].any():
+        matrix = matrix[:, :n]
+    ticks = [str(name) for name in (range(n) if names is None else names)]
+    share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
+
+    cell = float(np.clip(5.0 / n, 0.3, 0.8))
+    figure = Figure(figsize=(matrix.shape[1] * cell + 2.0, n * cell + 1.4), layout="constrained")
+    axis = figure.add_subplot()
+    colors = axis.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
+    axis.set_xticks(range(matrix.shape[1]), ticks + ["none"] * (matrix.shape[1] - n))
+    axis.set_yticks(range(n), ticks)
+    axis.tick_params(length=0, colors=INK, labelsize=9)
+    axis.spines[:].set_color(INK)
+    axis.set_xlabel("predicted", color=INK)
+    axis.set_ylabel("true class", color=INK)
+    digits = max(2, max(len(f"{count:g}") for count in matrix.flat))
+    for row, column in np.argwhere(matrix > 0):
+        axis.text(
+            column, row, f"{matrix[row, column]:g}", ha="center", va="center",
+            color="white" if share[row, column] > 0.55 else INK, fontsize=min(9.0, 72.0 * cell / (0.75 * digits)),
+        )  # fmt: skip
+    _draw_colorbar(figure, axis, colors, "share of the true class")
+    default = f"{correct:.1%} of {total:,} samples correct"
+    axis.set_title(title or default, loc="left", color=INK, fontweight="bold", pad=8)
+    return figure, axis
+
+
 def _figure_class() -> type[Figure]:
     try:
         from matplotlib.figure import Figure
@@ -261,6 +413,13 @@ def _draw_rate(
     axis.locator_params(axis="y", nbins=3)
     axis.set_ylabel("Hz", fontsize=9)
     _plain(axis)
+
+
+def _draw_colorbar(figure: Figure, axis: Axes, colors: Any, label: str) -> None:
+    bar = figure.colorbar(colors, ax=axis, shrink=0.8, aspect=25, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=INK, labelsize=9)
+    bar.set_label(label, color=INK, fontsize=9)
 
 
 def _plain(axis: Axes) -> None:

@@ -28,6 +28,8 @@ class Sink(Protocol):
 
     def write_frames(self, report: str, frames: NDArray[np.float32]) -> None: ...
 
+    def write_weights(self, projection: str, step: int, values: NDArray[np.float32]) -> None: ...
+
     def commit(self, steps: int) -> None: ...
 
     def close(self, final_metadata: Mapping[str, Any], complete: bool) -> None: ...
@@ -59,6 +61,7 @@ class MemorySink:
     def __init__(self) -> None:
         self.spikes: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {}
         self.frames: dict[str, list[NDArray[np.float32]]] = {}
+        self.weights: dict[str, list[tuple[int, NDArray[np.float32]]]] = {}
 
     def resume(self) -> None:
         """Nothing to open."""
@@ -72,6 +75,9 @@ class MemorySink:
 
     def write_frames(self, report: str, frames: NDArray[np.float32]) -> None:
         self.frames.setdefault(report, []).append(frames)
+
+    def write_weights(self, projection: str, step: int, values: NDArray[np.float32]) -> None:
+        self.weights.setdefault(projection, []).append((step, values))
 
     def commit(self, steps: int) -> None:
         """Nothing to do: what is written is there."""
@@ -191,8 +197,7 @@ class Recorder:
             if n_frames:
                 frames = self.state.frame_value[start : start + size].reshape(n_frames, -1)
                 sink.write_frames(probe.name, frames.copy())
-        if self.populations or self.probes:
-            sink.commit(first_step + n_steps)
+        sink.commit(first_step + n_steps)
 
 
 @compile_kernel

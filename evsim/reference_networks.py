@@ -3,15 +3,18 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from evsim.connectivity import fixed_indegree, fixed_total_number
+from evsim.connectivity import all_to_all, explicit, fixed_indegree, fixed_total_number, one_to_one
 from evsim.distributions import normal, uniform
 from evsim.network import Network, Population
 from evsim.neurons import LIF
+from evsim.plasticity import PairSTDP
 
-__all__ = ["brunel", "microcircuit", "vogels"]
+__all__ = ["brunel", "diehl_cook", "microcircuit", "vogels"]
 
 
-def brunel(neurons: int = 10_000, rate: float = 20_000.0, dt: float = 0.1, seed: int = 1) -> Network:
+def brunel(
+    neurons: int = 10_000, rate: float = 20_000.0, dt: float = 0.1, seed: int = 1, plastic: bool = False
+) -> Network:
     """Balanced random network of excitatory and inhibitory LIF neurons with delta synapses.
 
     Four fifths of the neurons are excitatory; each neuron receives from a tenth of either population. J = 0.1 mV,
@@ -23,6 +26,7 @@ def brunel(neurons: int = 10_000, rate: float = 20_000.0, dt: float = 0.1, seed:
     ----------
     neurons : at least 10.
     rate : Poisson input of each neuron, Hz.
+    plastic : synapses between excitatory neurons learn by additive pair STDP, up to twice their weight.
     """
     if neurons < 10:
         raise ValueError(f"brunel: neurons is {neurons}; it must be at least 10")
@@ -31,7 +35,9 @@ def brunel(neurons: int = 10_000, rate: float = 20_000.0, dt: float = 0.1, seed:
     exc = net.add_population("exc", neurons * 4 // 5, lif, v=uniform(0.0, 20.0))
     inh = net.add_population("inh", neurons - exc.size, lif, v=uniform(0.0, 20.0))
     net.add_poisson("noise", target=[exc, inh], rate=rate, weight=0.1)
-    net.connect(exc, [exc, inh], fixed_indegree(exc.size // 10), weight=0.1, delay=1.5)
+    stdp = PairSTDP(a_plus=0.01 * 0.2, a_minus=1.05 * 0.01 * 0.2, w_max=0.2) if plastic else None
+    net.connect(exc, exc, fixed_indegree(exc.size // 10), weight=0.1, delay=1.5, plasticity=stdp)
+    net.connect(exc, inh, fixed_indegree(exc.size // 10), weight=0.1, delay=1.5)
     net.connect(inh, [exc, inh], fixed_indegree(inh.size // 10), weight=-0.5, delay=1.5)
     return net
 
@@ -64,6 +70,38 @@ def vogels(neurons: int = 4000, dt: float = 0.1, seed: int = 1) -> Network:
     for source, conductance, reversal in ((exc, 0.4, 0.0), (inh, 5.1, -80.0)):  # of the leak's; mV
         weight = scale * conductance * (reversal + 55.0)
         net.connect(source, [exc, inh], fixed_indegree(source.size // 50), weight=weight, delay=0.8)
+    return net
+
+
+def diehl_cook(neurons: int = 400, inputs: int = 784, rate: float = 128.0, seed: int = 1) -> Network:
+    """Unsupervised learning of images: Poisson inputs, excitatory neurons that learn, one inhibitory neuron for each.
+
+    Populations "inputs", "exc" and "inh"; inputs -> exc is all to all and learns by pair STDP; an excitatory neuron
+    excites its own inhibitory one, which inhibits all other excitatory ones. Thresholds of "exc" adapt. Delta
+    synapses, dt = delay = 1 ms, in the form of BindsNET's DiehlAndCook2015.
+    Source: Diehl & Cook 2015, Front. Comput. Neurosci. 9:99.
+
+    Parameters
+    ----------
+    neurons : excitatory neurons, and as many inhibitory ones; at least 2.
+    inputs : pixels of an image.
+    rate : largest rate of an input, Hz; `Simulation.set_rate("inputs", ...)` shows an image.
+    """
+    if neurons < 2:
+        raise ValueError(f"diehl_cook: neurons is {neurons}; it must be at least 2")
+    net = Network(dt=1.0, seed=seed)
+    source = net.add_poisson_source("inputs", inputs, rate=np.full(inputs, rate))
+    exc_model = LIF(
+        tau_mem=100.0, v_leak=-65.0, v_threshold=-52.0, v_reset=-60.0, t_ref=5.0, theta_plus=0.05, tau_theta=1e7
+    )  # fmt: skip
+    inh_model = LIF(tau_mem=10.0, v_leak=-60.0, v_threshold=-40.0, v_reset=-45.0, t_ref=2.0)
+    exc = net.add_population("exc", neurons, exc_model)
+    inh = net.add_population("inh", neurons, inh_model)
+    stdp = PairSTDP(a_plus=1e-2, a_minus=1e-4, traces="nearest", w_max=1.0)
+    net.connect(source, exc, all_to_all(), weight=uniform(0.0, 0.3), delay=1.0, plasticity=stdp)
+    net.connect(exc, inh, one_to_one(), weight=22.5, delay=1.0)
+    others = explicit(*np.nonzero(~np.eye(neurons, dtype=bool)))
+    net.connect(inh, exc, others, weight=-120.0, delay=1.0)
     return net
 
 

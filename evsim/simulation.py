@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,26 +18,31 @@ from evsim import checks
 from evsim.backend import choose_backend
 from evsim.build import Built, build
 from evsim.cpu_engine import CpuEngine
-from evsim.io.recording import RecordingWriter, ReportSpec, open_recording, step_times
+from evsim.cpu_maker import CpuMaker
+from evsim.diagnosis import Diagnosis, diagnose
+from evsim.io.checkpoint import read_checkpoint, write_checkpoint
+from evsim.io.recording import RecordingWriter, ReportSpec, WeightHistory, open_recording, step_times
 from evsim.io.recording import State as RecordedState
 from evsim.learner import Learner
 from evsim.memory import Memory
 from evsim.network import Network, Population, Projection, SpikeSource, Target
+from evsim.rates import Rates
 from evsim.recorder import MemorySink, Recorder, as_slices, make_probes, variable_code
+from evsim.snapshots import Snapshots
+from evsim.synapse_list import Synapses, list_synapses
+from evsim.timetable import Timetable
+from evsim.trained import Trained
 from evsim.versions import versions
+from evsim.weights import Weights
 
 __all__ = ["Simulation", "Synapses"]
 
 CHUNK_SECONDS = 0.3  # wall time between two drains
-
-
-class Synapses(NamedTuple):
-    """All synapses of a projection, by source, then delay, then target."""
-
-    pre: NDArray[np.int64]
-    post: NDArray[np.int64]
-    weight: NDArray[np.float64]
-    delay: NDArray[np.float64]  # ms
+_CHANGING = (
+    "neuron_v", "neuron_refractory", "neuron_theta", "neuron_spikes", "learning", "input_current", "ring",
+    "population_spikes", "thread_total",
+)  # fmt: skip
+_ON_DEVICE = ("neuron_v", "neuron_refractory", "neuron_theta", "input_current", "ring")  # of these, where there is one
 
 
 class Simulation:
@@ -68,16 +73,22 @@ class Simulation:
         started = time.perf_counter()
         expected = sum(projection.expected_synapses() for projection in network.projections)
         with tqdm(total=round(expected), desc="build", unit=" synapses", unit_scale=True, disable=None) as bar:
-            self._built = build(network, self.threads, bar.update)
+            self._built = build(network, self.threads, bar.update, _maker_type(self.backend))
         self.build_seconds = time.perf_counter() - started
         self.run_seconds = 0.0
         self._populations = {p.name: p for p in self._built.layout.populations}
         self._step = 0
+        self._chunk = self._built.layout.window
+        self._initial_v = self._built.state.neuron_v.copy()
         self._recorder = Recorder(self._built, [], [])
         self._sink: MemorySink | RecordingWriter = MemorySink()
         self._recording = False
         self._engine = _make_engine(self.backend, self._built)
         self._learner = Learner(self._built, self._engine)
+        self._weights = Weights(self._built, self._learner)
+        self._snapshots = Snapshots(network, self._built.n_synapses, self._weights, [])
+        self._timetable = Timetable()
+        self._rates = Rates(network, self._built.layout, self._built.model)
 
     @property
     def time(self) -> float:
@@ -129,21 +140,123 @@ class Simulation:
     def learning(self, on: bool) -> None:
         self._learner.switch(on, self._step)
 
-    def normalize(self, projection: Projection, total: Any) -> None:
+    def normalize(self, projection: Projection, total: Any, every: float | None = None) -> None:
         """Scale the weights into each target of a plastic projection so that they sum to `total`.
 
-        Weights are clamped to the bounds of the rule afterwards; targets whose weights are all 0 stay as they are.
+        Without `every`, now; with it, at all multiples of `every` from now on, while weights learn, in the place of
+        what was said of the projection before. Weights are clamped to the bounds of the rule afterwards; targets whose
+        weights are all 0 stay as they are.
 
         Parameters
         ----------
         total : a number, or one for each target (n_targets,); of the sign of the weights.
+        every : float, optional
+            ms, a multiple of dt.
         """
         q = self._place(projection, "normalize")
         owner = f"normalize: projection {projection.name!r}"
         if projection.plasticity is None:
             raise ValueError(f"{owner} has no plasticity; only plastic weights can be normalised")
         totals = checks.numbers(owner, "total", total, (len(projection.target),))
-        self._learner.normalize(q, np.broadcast_to(totals, len(projection.target)).copy(), self._step)
+        totals = np.broadcast_to(totals, len(projection.target)).copy()
+        interval = 0 if every is None else self._interval(owner, "every", every)
+        if not interval or (self._step % interval == 0 and self.learning):
+            self._learner.normalize(q, totals, self._step)
+        if interval:
+
+            def again(step: int) -> None:
+                if self.learning:
+                    self._learner.normalize(q, totals, step)
+
+            self._timetable.put(projection, interval, again, rank=0, first=self._step + 1)
+
+    def save_weights(
+        self, path: str | Path, projections: Sequence[Projection] | None = None, overwrite: bool = False
+    ) -> None:
+        """Write what was learned to an HDF5 file: plastic weights, and adaptive thresholds of all populations.
+
+        Parameters
+        ----------
+        projections : plastic projections; by default all.
+        overwrite : replace an existing file; otherwise one is refused.
+        """
+        self._engine.pull()
+        self._trained().save(path, projections, self._step, self.network.dt, overwrite)
+
+    def load_weights(self, path: str | Path, projections: Sequence[Projection] | None = None) -> None:
+        """Take weights and adaptive thresholds from a file of `save_weights`, from now on.
+
+        The network must be built like the one that was saved: the same names, sizes, sources, targets and delays.
+        Otherwise nothing changes, and the error names the first difference.
+
+        Parameters
+        ----------
+        projections : those to load; by default all plastic ones, which must then be those of the file.
+        """
+        self._engine.pull()
+        self._trained().load(path, projections, self._step)
+        self._engine.push()
+
+    def _trained(self) -> Trained:
+        return Trained(self.network, self._built, self._weights, self.synapses)
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint: everything that has changed since the start, so that `load` goes on exactly from here."""
+        self._engine.pull(*_ON_DEVICE)
+        self._engine.pull_traces(weights=True)
+        write_checkpoint(path, self._configuration(), {"step": np.array([self._step]), **self._changing()})
+
+    def load(self, path: str | Path) -> None:
+        """Go on from a checkpoint of the same network, compiled for as many threads.
+
+        What is due at an interval (`normalize`, `record`) is not in the file; said before, it goes on as well.
+
+        Raises
+        ------
+        ValueError : the file is no checkpoint, or of another configuration; names what differs.
+        """
+        arrays = read_checkpoint(path, self._configuration())
+        self._step = int(arrays["step"][0])
+        self._timetable.move(self._step)
+        self._engine.change(**self._rates.restore(arrays))
+        for name, array in self._changing().items():
+            array[...] = arrays[name]
+        self._engine.push(*_ON_DEVICE)
+        self._engine.push_traces(weights=True)
+        self._engine.switch_learning(self.learning)
+
+    def _configuration(self) -> dict[str, Any]:
+        return {"network": self.network.summary(), "threads": self.threads, "backend": self.backend}
+
+    def _changing(self) -> dict[str, NDArray[Any]]:
+        """Every array that a run changes, by name."""
+        state = self._built.state._asdict()
+        kept = {f"state.{name}": state[name] for name in _CHANGING}
+        for t, (_, traces) in enumerate(self._built.learning):
+            kept |= {f"traces.{t}.{name}": array for name, array in traces._asdict().items()}
+        return {**kept, **self._rates.arrays()}
+
+    def reset_state(self) -> None:
+        """Put all neurons back to their initial v, without currents, refractory times, traces and spikes on their way.
+
+        Time, weights, adaptive thresholds and counts go on: for samples that follow each other.
+        """
+        state = self._built.state
+        self._learner.reset(self._step)
+        state.neuron_v[:] = self._initial_v
+        for array in (state.neuron_refractory, state.input_current, state.ring):
+            array[:] = 0
+        self._engine.push("neuron_v", "neuron_refractory", "input_current", "ring")
+
+    def set_rate(self, name: str, rate: Any) -> None:
+        """Change the rate of a Poisson stimulus, or Poisson source, from now on.
+
+        Parameters
+        ----------
+        name : the stimulus, one that drives one population (or slice) and has no `times`.
+        rate : Hz, one number, or one for each target if it was so in `add_poisson`; at most the largest given there.
+        """
+        self._engine.change(**self._rates.change(name, rate))
 
     def rates(self) -> dict[str, float]:
         """Mean rate of each population since the start, Hz."""
@@ -160,6 +273,8 @@ class Simulation:
         spikes: Target | Sequence[Target] = (),
         state: Mapping[Any, str | Sequence[str]] | None = None,
         every: float | None = None,
+        weights: Any = (),
+        weights_every: float | None = None,
         overwrite: bool = False,
     ) -> None:
         """Choose what the run records; call it once, before the first run.
@@ -174,18 +289,24 @@ class Simulation:
             Variables: "v" (after reset), "v_pre_reset", and "i_<receptor>" of exponential receptors.
         every : float, optional
             Interval between samples of the state, ms; by default dt. Samples are taken at its multiples.
+        weights : plastic projection, list of them, or {projection: indices in the order of `synapses`}
+            Whose weights are recorded: of all synapses, or of the chosen ones.
+        weights_every : float, optional
+            Interval between snapshots of the weights, ms; they are taken at its multiples, the first at 0. By default
+            at the beginning and end of each run.
         overwrite : bool
             Replace an existing file; otherwise one is refused.
         """
         if self._recording or self._step:
             raise RuntimeError("record: it must be called once, before the first run")
         dt = self.network.dt
-        interval = checks.number("record", "every", dt if every is None else every, 0.0, inclusive=False, unit="ms")
-        steps = checks.grid_step("record", "every", interval, dt)
+        steps = self._interval("record", "every", dt if every is None else every)
+        weight_steps = 0 if weights_every is None else self._interval("record", "weights_every", weights_every)
         parts = as_slices("record: spikes", spikes, self._populations)
-        probes = make_probes(state or {}, max(steps, 1), self._populations)
-        if not parts and not probes:
-            raise ValueError("record: nothing is chosen; give spikes= or state=")
+        probes = make_probes(state or {}, steps, self._populations)
+        snapshots = Snapshots(self.network, self._built.n_synapses, self._weights, weights)
+        if not parts and not probes and not snapshots.chosen:
+            raise ValueError("record: nothing is chosen; give spikes=, state= or weights=")
         chosen = [name for name in self._populations if name in {part.population.name for part in parts}]
         if path is not None:
             self._sink = RecordingWriter(
@@ -212,8 +333,12 @@ class Simulation:
                     "versions": versions(),
                 },
                 overwrite=overwrite,
+                weights=[snapshots.spec(projection, self.synapses(projection)) for projection in snapshots.chosen],
             )
             self._sink.close({}, complete=False)
+        self._snapshots = snapshots
+        if snapshots.chosen:
+            self._timetable.put("weights", weight_steps, lambda step: snapshots.take(step, self._sink), rank=1)
         self._recorder = Recorder(self._built, parts, probes)
         self._engine.record(self._recorder.model, self._recorder.state)
         self._recording = True
@@ -230,31 +355,55 @@ class Simulation:
         self._sink.resume()
         interrupted = _Interrupt()
         try:
-            with (
-                interrupted,
-                tqdm(total=duration, desc="run", unit=" ms", unit_scale=True, disable=None) as bar,
-            ):
-                chunk = min(self._built.layout.window, self._recorder.max_steps, n_steps)
-                going_on = n_steps > 0
-                if going_on:
-                    self._engine.start(self._step, chunk)
-                while going_on:
-                    first_step, done = self._step, self._engine.wait()
-                    self._step += done
-                    going_on = self._step < stop and not interrupted.seen
-                    if going_on:  # a GPU runs the next chunk while this one is recorded
-                        seconds, decided = time.perf_counter() - decided, time.perf_counter()
-                        chunk = max(1, round(chunk * min(max(CHUNK_SECONDS / max(seconds, 1e-9), 0.25), 4.0)))
-                        chunk = min(chunk, self._recorder.max_steps, stop - self._step)
+            try:
+                with (
+                    interrupted,
+                    tqdm(total=duration, desc="run", unit=" ms", unit_scale=True, disable=None) as bar,
+                ):
+                    self._timetable.act(self._step, edge=True)
+                    chunk = min(self._chunk, self._longest_chunk(stop))
+                    going_on = n_steps > 0
+                    if going_on:
                         self._engine.start(self._step, chunk)
-                    self._recorder.drain(self._sink, first_step, done, self._engine.collect())
-                    bar.update(done * self.network.dt)
+                    while going_on:
+                        first_step, done = self._step, self._engine.wait()
+                        self._step += done
+                        going_on = self._step < stop and not interrupted.seen
+                        if going_on:  # a GPU runs the next chunk while this one is recorded
+                            seconds, decided = time.perf_counter() - decided, time.perf_counter()
+                            change = min(max(CHUNK_SECONDS / max(seconds, 1e-9), 0.25), 4.0)
+                            self._chunk = max(1, round(chunk * change))
+                            self._timetable.act(self._step)
+                            chunk = min(self._chunk, self._longest_chunk(stop))
+                            self._engine.start(self._step, chunk)
+                        self._recorder.drain(self._sink, first_step, done, self._engine.collect())
+                        bar.update(done * self.network.dt)
+            finally:
+                self._learner.apply(self._step)
+            self._timetable.act(self._step, edge=True)
         finally:
-            self._learner.apply(self._step)
             self.run_seconds += time.perf_counter() - started
             self._sink.close(self._summary(), complete=self._step == stop)
         if interrupted.seen:
             raise KeyboardInterrupt
+
+    def _longest_chunk(self, stop: int) -> int:
+        """The steps that may follow without a stop."""
+        return min(self._recorder.max_steps, stop - self._step, self._timetable.due - self._step)
+
+    def diagnose(self, repeat: float = 1000.0) -> Diagnosis:
+        """Say, after a run, what keeps populations silent or firing without pause, and projections from learning.
+
+        Parameters
+        ----------
+        repeat : ms. To find how far silent populations came, the start of the run is repeated on the CPU, in a
+            copy of the network, at the weights, thresholds and rates as they are now: at most for so long.
+        """
+        if not self._step:
+            raise RuntimeError("diagnose: nothing has been simulated yet; call it after run")
+        longest = checks.grid_step("diagnose", "repeat", repeat, self.network.dt)
+        self._engine.pull()
+        return diagnose(self.network, self._built, self._weights, self._rates.present(), self._step, longest)
 
     def _summary(self) -> dict[str, Any]:
         """What a recording says at its end."""
@@ -298,6 +447,21 @@ class Simulation:
         times = step_times(np.arange(len(values)) * probe.every, self.network.dt)
         return RecordedState(times, probe.neurons, values, variable, probe.units, probe.every * self.network.dt)
 
+    def weight_history(self, projection: Projection) -> WeightHistory:
+        """Recorded weights of a projection: times (T,) in ms, pre, post, delay (n,), values (T, n).
+
+        All of them are read; `evsim.open_recording(path).weights(projection)` reads of a file what is asked for.
+        """
+        if projection not in self._snapshots.chosen:
+            raise ValueError(
+                f"weight_history: weights of {projection.name!r} are not recorded; ask for them in record(weights=...)"
+            )
+        if not isinstance(self._sink, MemorySink):
+            with open_recording(self._sink.path) as recording:
+                history = recording.weights(projection.name)
+                return history._replace(values=np.asarray(history.values))
+        return self._snapshots.history(projection, self.synapses(projection), self._sink, self.network.dt)
+
     def values(self, target: Target, variable: str = "v") -> NDArray[Any]:
         """The present value of a state variable of a population or slice (a copy).
 
@@ -323,31 +487,14 @@ class Simulation:
 
     def synapses(self, projection: Projection) -> Synapses:
         """Every synapse of a projection, with its weight and delay as used."""
-        model, layout = self._built.model, self._built.layout
         q = self._place(projection, "synapses")
-        if projection.plasticity is not None:
-            self._learner.fetch(self._step)
-        n_rows = len(projection.source) * self.threads
-        row_start = model.row_start[model.projection_row[q] : model.projection_row[q] + n_rows + 1]
-        entries = model.synapse[row_start[0] : row_start[-1]].astype(np.int64)
-        pre = np.repeat(np.arange(n_rows) // self.threads, np.diff(row_start))
-        p = layout.index(projection.target.population)
-        size = layout.population_start[p + 1] - layout.population_start[p]
-        base = layout.population_input[p] + projection.receptor * size + projection.target.start
-        post = (entries & ((1 << layout.target_bits) - 1)) - base
-        shift = model.projection_weight[q]
-        if projection.plasticity is not None:
-            fixed = model.synapse_weight.view(np.float32)[row_start[0] + shift : row_start[-1] + shift]
-        elif model.projection_uniform[q]:
-            fixed = np.full(pre.size, model.projection_fixed_weight[q], np.int64)
-        else:
-            fixed = model.synapse_weight[row_start[0] + shift : row_start[-1] + shift].astype(np.int64)
-        steps = entries >> layout.target_bits
-        order = np.lexsort((fixed, post, steps, pre))
-        unit = model.input_unit[p, projection.receptor].astype(np.float64) * 2.0 ** model.projection_shift[q]
-        weight = fixed.astype(np.float64) * (1.0 if projection.plasticity is not None else unit)
-        delay = np.asarray(step_times(steps[order], self.network.dt))
-        return Synapses(pre[order], post[order], weight[order], delay)
+        self._learner.settle(self._step)
+        return list_synapses(self._built, projection, q, self.network.dt)
+
+    def _interval(self, owner: str, name: str, time: float) -> int:
+        """A time in ms, at least dt, as steps."""
+        checks.number(owner, name, time, 0.0, inclusive=False, unit="ms")
+        return checks.grid_step(owner, name, time, self.network.dt)
 
     def _place(self, projection: Projection, caller: str) -> int:
         """The projection's place in Model."""
@@ -370,6 +517,14 @@ def _make_engine(backend: str, built: Built) -> Any:
     from evsim.cuda_kernels.engine import CudaEngine
 
     return CudaEngine(built)
+
+
+def _maker_type(backend: str) -> Any:
+    if backend == "cpu":
+        return CpuMaker
+    from evsim.cuda_kernels.maker import CudaMaker
+
+    return CudaMaker
 
 
 def _default_threads(network: Network) -> int:

@@ -38,11 +38,6 @@ def poisson_arrays(network: Network, layout: Layout, unit: NDArray[np.float32]) 
     stimuli, start = _by_population(network.poissons, layout)
     rates = [p.rates.ravel() for p in stimuli]
     values, classes = np.unique(np.concatenate([np.zeros(1), *rates]), return_inverse=True)
-    tables = [poisson_thresholds(rate * network.dt * 1e-3) for rate in values]
-    widths = np.array([-(-thresholds.size // 4) * 4 for _, thresholds in tables], np.int64)
-    threshold = np.full((len(tables), max(widths.max(), 4)), 0xFFFFFFFF, np.uint32)
-    for row, (_, thresholds) in zip(threshold, tables, strict=True):
-        row[: thresholds.size] = thresholds
     change, change_step, class_start, class_step = _intervals([(p.change_steps, p.rates) for p in stimuli])
     return {
         "poisson_start": start,
@@ -58,10 +53,27 @@ def poisson_arrays(network: Network, layout: Layout, unit: NDArray[np.float32]) 
         "poisson_class_start": class_start,
         "poisson_class_step": class_step,
         "poisson_class": classes[1:].astype(np.uint32),
+        **threshold_table(values, network.dt),
+    }
+
+
+def threshold_table(rates: NDArray[np.float64], dt: float) -> Arrays:
+    """The fields of Model with a row for each rate (Hz): poisson_base, poisson_n_thresholds, poisson_threshold."""
+    tables = [poisson_thresholds(rate * dt * 1e-3) for rate in rates]
+    widths = np.array([-(-thresholds.size // 4) * 4 for _, thresholds in tables], np.int64)
+    threshold = np.full((len(tables), max(widths.max(), 4)), 0xFFFFFFFF, np.uint32)
+    for row, (_, thresholds) in zip(threshold, tables, strict=True):
+        row[: thresholds.size] = thresholds
+    return {
         "poisson_base": np.array([base for base, _ in tables], np.int32),
         "poisson_n_thresholds": widths,
         "poisson_threshold": threshold,
     }
+
+
+def ordered_poissons(network: Network, layout: Layout) -> list[Poisson]:
+    """The Poisson stimuli as they are numbered in Model."""
+    return _by_population(network.poissons, layout)[0]
 
 
 def current_arrays(network: Network, layout: Layout, gain: Sequence[Any]) -> Arrays:

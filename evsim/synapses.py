@@ -1,25 +1,26 @@
-"""Projections -> sorted CSR rows of fixed-point weights: count, allocate, fill, sort, scale."""
+"""Projections -> sorted CSR rows of fixed-point weights: count, allocate, fill, sort, scale.
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+What is made and where it goes is decided here; a `Maker` (CpuMaker, CudaMaker) does the work on its backend's arrays.
+"""
+
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evsim import construction
 from evsim.distributions import Distribution
-from evsim.layout import MAX_MAKERS, Layout
+from evsim.layout import Layout
 from evsim.network import Network, Projection
 from evsim.philox import permutation_half_bits
 from evsim.stimuli import largest_counts
 
 WEIGHT_PRECISION = 1e-5  # largest rounding error of a weight, relative to its projection's mean |weight|
-BATCH = 1024  # candidates whose weights and delays are drawn at a time
-_NO_INTS = np.zeros(1, np.int64)
-_NO_FLOATS = np.zeros(1, np.float64)
-_NO_TABLE = np.zeros(1)
+NO_INTS = np.zeros(1, np.int64)  # in the place of a list that is not given
+NO_FLOATS = np.zeros(1, np.float64)
 
 Progress = Callable[[int], None]
 
@@ -29,39 +30,117 @@ class Rows:
     """The rows of one projection on their way into the Model."""
 
     projection: Projection
+    number: int  # among all, in the order of their sources
     rule: NDArray[np.int64]  # as construction.draw_pair takes it
-    edges: NDArray[np.int64]  # candidates [edges[m], edges[m + 1]) are maker m's
-    count: NDArray[np.int32]  # (n_makers, n_source * n_threads) synapses each maker makes for each row
-    varied: bool  # a weight each, rather than one for all
-    row_start: NDArray[np.int64]  # (n_source * n_threads + 1,) view into Model.row_start
+    first_row: int  # row i of it is row first_row + i of all
+    n_rows: int  # n_source * n_threads
+    row_start: NDArray[np.int64]  # (n_rows + 1,) view into Model.row_start, once they are counted
     weight_shift: int = 0  # weight of synapse s is synapse_weight[s + weight_shift]
 
     @property
+    def n_candidates(self) -> int:
+        """Candidates that construction.draw_pair is asked for."""
+        return self.projection.rule.n_candidates(len(self.projection.source), len(self.projection.target))
+
+    @property
     def n_synapses(self) -> int:
-        return int(self.count.sum(dtype=np.int64))
+        """How many of them are synapses."""
+        return int(self.row_start[-1] - self.row_start[0])
+
+    @property
+    def varied(self) -> bool:
+        """A weight each, rather than one for all?"""
+        return bool(self.rule[construction.WEIGHT_KIND] != construction.UNIFORM)
+
+    @property
+    def bounds(self) -> list[float | None]:
+        """What a weight can be at least and at most: numbers for all of its synapses, or None: as each is."""
+        rule = self.projection.plasticity
+        if rule is not None:
+            return [rule.w_min, rule.w_max]
+        return [None if self.varied else float(self.projection.weight)]
+
+    @property
+    def largest(self) -> float:
+        """The largest |weight| that can occur."""
+        return max(_largest(self.projection.weight) if bound is None else abs(bound) for bound in self.bounds)
+
+    @property
+    def longest(self) -> int:
+        """Synapses of the longest row."""
+        return int(np.diff(self.row_start).max(initial=0))
+
+    def listed_pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The lists of an explicit rule."""
+        pre, post = self.projection.rule.pre, self.projection.rule.post
+        return (NO_INTS, NO_INTS) if pre is None or post is None else (pre, post)
+
+    def listed_weights(self) -> NDArray[np.float64]:
+        """A weight for each candidate, where they are LISTED; one where they are EQUAL."""
+        listed = self.rule[construction.WEIGHT_KIND] in (construction.LISTED, construction.EQUAL)
+        return self.projection.weight.reshape(-1) if listed else NO_FLOATS
+
+    def listed_delays(self, dt: float) -> NDArray[np.int64]:
+        """A delay in steps for each candidate, where they are LISTED."""
+        listed = self.rule[construction.DELAY_KIND] == construction.LISTED
+        return _steps(self.projection.delay.reshape(-1), dt) if listed else NO_INTS
+
+
+class Maker(Protocol):
+    """Makes the synapses of a network, in the memory of its backend, in the order of these verbs."""
+
+    def available_memory(self) -> float:
+        """Bytes that can still be allocated."""
+
+    def scratch_bytes(self) -> int:
+        """What it takes beside the arrays of the Model, while it works."""
+
+    def count(self, all_rows: Sequence[Rows]) -> NDArray[Any]:
+        """The synapses of each row of all projections, one after another."""
+
+    def allocate(self, row_start: NDArray[np.int64], n_weights: int) -> None:
+        """Make room for the synapses of all rows and their weights."""
+
+    def fill(self, rows: Rows) -> None:
+        """Write and sort a projection's rows; weights as float32."""
+
+    def sum_weights(self, all_rows: Sequence[Rows], scales: Sequence[float]) -> NDArray[np.int64]:
+        """The largest sums of positive and of negative weights that can reach each input, (2, n_inputs).
+
+        Of |weight| * the projection's scale, rounded up: integers, so that their order does not matter. Rows.bounds
+        says which weights.
+        """
+
+    def to_fixed_point(self, rows: Rows, unit: float) -> None:
+        """Replace a projection's float32 weights by whole numbers of units."""
+
+    def finish(self) -> tuple[Any, Any]:
+        """Model.synapse and Model.synapse_weight."""
 
 
 def build_synapses(
-    network: Network, layout: Layout, key: NDArray[np.int64], pool: ThreadPoolExecutor, progress: Progress
+    network: Network, layout: Layout, key: NDArray[np.int64], maker: Maker, progress: Progress
 ) -> tuple[dict[str, Any], NDArray[np.int64], bool]:
     """The synapse fields of Model, the synapses of each projection, and whether sums need 64 bits."""
     order = sorted(network.projections, key=lambda q: layout.index(q.source.population))
-    all_rows = [_count(projection, layout, key, pool) for projection in order]
-    first_row = np.cumsum([0, *(rows.count.shape[1] for rows in all_rows)])
-    row_start = np.cumsum(
-        np.concatenate([np.zeros(1, np.int64), *(rows.count.sum(axis=0, dtype=np.int64) for rows in all_rows)])
-    )
-    n_weights = sum(rows.n_synapses for rows in all_rows if rows.varied)
-    synapse = np.empty(int(row_start[-1]), np.uint32)
-    bits = np.empty(n_weights, np.int32)
+    n_rows = [len(projection.source) * layout.n_threads for projection in order]
+    first_row = np.cumsum([0, *n_rows])
+    all_rows = [
+        Rows(projection, q, _rule(projection, layout, network.dt, key), int(first_row[q]), n_rows[q], NO_INTS)
+        for q, projection in enumerate(order)
+    ]
+    row_start = np.zeros(int(first_row[-1]) + 1, np.int64)
+    np.cumsum(maker.count(all_rows), out=row_start[1:])
     n_weights = 0
-    for rows, first, stop in zip(all_rows, first_row, first_row[1:], strict=False):
-        rows.row_start = row_start[first : stop + 1]
+    for rows in all_rows:
+        rows.row_start = row_start[rows.first_row : rows.first_row + rows.n_rows + 1]
         rows.weight_shift = n_weights - int(rows.row_start[0])
         n_weights += rows.n_synapses if rows.varied else 0
-        _fill(rows, layout, network.dt, pool, synapse, bits)
+    maker.allocate(row_start, n_weights)
+    for rows in all_rows:
+        maker.fill(rows)
         progress(rows.n_synapses)
-    unit, wide = _units(network, layout, all_rows, pool, synapse, bits.view(np.float32))
+    unit, wide = _units(network, layout, all_rows, maker)
     fixed, shifts = np.zeros(len(order)), np.zeros(len(order), np.int64)
     for q, rows in enumerate(all_rows):
         own_unit = float(unit[_place(rows.projection, layout)])
@@ -72,9 +151,10 @@ def build_synapses(
         if not rows.varied:
             fixed[q] = float(rows.projection.weight) / own_unit
         else:
-            largest = _largest(rows.projection.weight) / own_unit
+            largest = rows.largest / own_unit
             shifts[q] = max(0, int(np.ceil(np.log2(max(largest, 1.0) / 2.0**30)))) if wide else 0
-            _to_fixed_point(rows, own_unit * 2.0 ** shifts[q], pool, bits)
+            maker.to_fixed_point(rows, own_unit * 2.0 ** shifts[q])
+    synapse, synapse_weight = maker.finish()
     owners = np.array([layout.index(projection.source.population) for projection in order], np.int64)
     starts = layout.population_start[owners]
     sources = [(at + q.source.start, at + q.source.stop) for at, q in zip(starts, order, strict=True)]
@@ -91,116 +171,56 @@ def build_synapses(
         "projection_shift": shifts,
         "row_start": row_start,
         "synapse": synapse,
-        "synapse_weight": bits,
+        "synapse_weight": synapse_weight,
     }
     return fields, np.array([by_index[i] for i in range(len(order))], np.int64), wide
 
 
-def _count(projection: Projection, layout: Layout, key: NDArray[np.int64], pool: ThreadPoolExecutor) -> Rows:
-    rule = _rule(projection, layout, key)
-    threads = layout.n_threads
-    candidates = projection.rule.n_candidates(len(projection.source), len(projection.target))
-    makers = min(threads, MAX_MAKERS)
-    edges = np.array([candidates * m // makers for m in range(makers + 1)], np.int64)
-    count = np.zeros((makers, len(projection.source) * threads), np.int32)
-    group_thread = layout.group_thread(projection.target.population)
-    pre, post = _listed_pairs(projection)
-
-    def work(t: int) -> None:
-        construction.count_synapses(rule, pre, post, edges[t], edges[t + 1], group_thread, threads, count[t])
-
-    list(pool.map(work, range(makers)))
-    plastic = projection.plasticity is not None
-    varied = isinstance(projection.weight, Distribution) or projection.weight.ndim > 0 or plastic
-    return Rows(projection, rule, edges, count, varied, _NO_INTS)
-
-
-def _fill(
-    rows: Rows, layout: Layout, dt: float, pool: ThreadPoolExecutor, synapse: NDArray[Any], bits: NDArray[Any]
-) -> None:
-    """Write and sort the rows; weights as float32, which `_to_fixed_point` replaces once the units are known."""
-    threads = layout.n_threads
-    cursor = rows.row_start[:-1] + np.cumsum(rows.count, axis=0, dtype=np.int64) - rows.count
-    weights, delays = rows.projection.weight, rows.projection.delay
-    weight_kind, weight_list, weight_table = _kernel_values(weights)
-    delay_kind, delay_list, delay_table = _kernel_values(delays)
-    delay_steps = np.maximum(np.rint(delay_list / dt), 1).astype(np.int64)
-    group_thread = layout.group_thread(rows.projection.target.population)
-    pre, post = _listed_pairs(rows.projection)
-    shift, n_rows = rows.weight_shift, rows.row_start.size - 1
-    longest = int(np.diff(rows.row_start).max(initial=0))
-
-    def fill(t: int) -> None:
-        scratch = [np.empty(BATCH, kind) for kind in (np.int64, np.int64, np.uint64, np.uint64, np.float32)]
-        construction.fill_synapses(
-            rows.rule, pre, post, rows.edges[t], rows.edges[t + 1], group_thread, threads,
-            weight_kind, weight_list, weight_table, delay_kind, delay_steps, delay_table, dt, *scratch,
-            cursor[t], synapse, bits.view(np.float32), shift,
-        )  # fmt: skip
-
-    def sort(t: int) -> None:
-        first, stop = n_rows * t // threads, n_rows * (t + 1) // threads
-        n_bits = layout.target_bits + layout.max_delay.bit_length()
-        scratch = np.empty(256, np.int64), np.empty(longest, np.uint32), np.empty(longest, np.int32)
-        construction.sort_rows(rows.row_start, first, stop, n_bits, synapse, bits, shift, not rows.varied, *scratch)
-
-    list(pool.map(fill, range(len(rows.count))))
-    if rows.varied and weight_kind == construction.UNIFORM:  # equal until they learn
-        bits.view(np.float32)[rows.row_start[0] + shift : rows.row_start[-1] + shift] = weights
-    list(pool.map(sort, range(threads)))
-
-
 def _units(
-    network: Network,
-    layout: Layout,
-    all_rows: list[Rows],
-    pool: ThreadPoolExecutor,
-    synapse: NDArray[np.uint32],
-    weight: NDArray[np.float32],
+    network: Network, layout: Layout, all_rows: Sequence[Rows], maker: Maker
 ) -> tuple[NDArray[np.float64], bool]:
     """The value of one unit of the ring per population and receptor (n_pop, most receptors); are 64 bits needed?
 
     The unit is the smallest power of two for which the largest sum that can arrive in one step still fits.
     """
-    threads = layout.n_threads
-    most, least = np.zeros(layout.n_inputs), np.zeros(layout.n_inputs)
-    mask = np.uint32((1 << layout.target_bits) - 1)
     shape = (len(layout.populations), max(int(layout.n_receptors.max()), 1))
     mean = np.full(shape, np.inf)
-    for projected, value in [(rows, value) for rows in all_rows for value in _bounds(rows)]:
-
-        def work(t: int, rows: Rows = projected, value: float | None = value) -> None:
-            construction.sum_weights(
-                rows.row_start,
-                t,
-                threads,
-                synapse,
-                weight,
-                rows.weight_shift,
-                value is not None,
-                value or 0.0,
-                mask,
-                most,
-                least,
-            )
-
-        list(pool.map(work, range(threads)))
-        _note(projected.projection.weight, mean, *_place(projected.projection, layout))
+    largest, number = np.zeros(shape), np.zeros(shape, np.int64)
+    places = [_place(rows.projection, layout) for rows in all_rows]
+    for rows, place in zip(all_rows, places, strict=True):
+        _note(rows.projection.weight, mean, *place)
+        if rows.n_synapses:
+            largest[place] = max(largest[place], rows.largest)
+            number[place] += rows.n_synapses * len(rows.bounds)
+    scale = np.ones(shape)
+    for place in set(places):
+        scale[place] = _scale_for(float(largest[place]), int(number[place]))
+    sums = maker.sum_weights(all_rows, [float(scale[place]) for place in places])
+    most, least = np.zeros(layout.n_inputs), np.zeros(layout.n_inputs)
+    receptors = [(p, k) for p in range(shape[0]) for k in range(int(layout.n_receptors[p]))]
+    for place in receptors:
+        own = _inputs(layout, *place)
+        most[own], least[own] = sums[:, own] / scale[place]
     for poisson, count in zip(network.poissons, largest_counts(network), strict=True):
-        p, k = _place(poisson, layout)
-        first = layout.population_input[p] + k * (layout.population_start[p + 1] - layout.population_start[p])
+        place = _place(poisson, layout)
+        first = _inputs(layout, *place).start
         reached = most if poisson.weight > 0.0 else least
-        reached[first + poisson.target.start : first + poisson.target.stop] += count * poisson.weight
-        _note(np.asarray(poisson.weight), mean, p, k)
+        reached[first + poisson.target.start : first + poisson.target.stop] += count * abs(poisson.weight)
+        _note(np.asarray(poisson.weight), mean, *place)
     bound = np.zeros(shape)
-    for p in range(shape[0]):
-        size = layout.population_start[p + 1] - layout.population_start[p]
-        for k in range(int(layout.n_receptors[p])):
-            own = slice(layout.population_input[p] + k * size, layout.population_input[p] + (k + 1) * size)
-            bound[p, k] = max(most[own].max(), -least[own].min())
+    for place in receptors:
+        own = _inputs(layout, *place)
+        bound[place] = max(most[own].max(), least[own].max())
     unit = _unit_for(bound, 31)
     wide = bool(((bound > 0.0) & (0.5 * unit > WEIGHT_PRECISION * mean)).any())
     return (_unit_for(bound, 62) if wide else unit), wide
+
+
+def _scale_for(largest: float, number: int) -> float:
+    """A power of two for which `number` times `largest` is below 2^62, half of what an int64 holds, once scaled."""
+    if largest == 0.0:
+        return 1.0
+    return math.ldexp(1.0, min(62 - math.frexp(largest)[1] - number.bit_length(), 1000))
 
 
 def _unit_for(bound: NDArray[np.float64], n_bits: int) -> NDArray[np.float64]:
@@ -227,44 +247,31 @@ def _largest(weight: Any) -> float:
     return float(np.abs(weight).max(initial=0.0))
 
 
-def _bounds(rows: Rows) -> list[float | None]:
-    """What a weight of the projection can be at most, and at least: numbers for all of its synapses, or None."""
-    rule = rows.projection.plasticity
-    if rule is not None:
-        return [rule.w_min, rule.w_max]
-    return [None if rows.varied else float(rows.projection.weight)]
-
-
 def _place(item: Any, layout: Layout) -> tuple[int, int]:
     return layout.index(item.target.population), item.receptor
 
 
-def _to_fixed_point(rows: Rows, unit: float, pool: ThreadPoolExecutor, bits: NDArray[np.int32]) -> None:
-    edges = np.linspace(rows.row_start[0], rows.row_start[-1], 9).astype(np.int64) + rows.weight_shift
-
-    def work(part: int) -> None:
-        construction.to_fixed_point(bits.view(np.float32), bits, edges[part], edges[part + 1], unit)
-
-    list(pool.map(work, range(8)))
+def _inputs(layout: Layout, p: int, k: int) -> slice:
+    """The input indices of receptor k of population p."""
+    size = int(layout.population_start[p + 1] - layout.population_start[p])
+    first = int(layout.population_input[p]) + k * size
+    return slice(first, first + size)
 
 
-def _kernel_values(value: Any) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
-    """Weights or delays as a kernel takes them: (kind, list, quantile table)."""
+def _kind(value: Any) -> int:
+    """How weights or delays are given."""
     if isinstance(value, Distribution):
-        return construction.DRAWN, _NO_FLOATS, value.quantile_table()
-    kind = construction.LISTED if value.ndim else construction.UNIFORM
-    return kind, value.reshape(-1), _NO_TABLE
+        return construction.DRAWN
+    return construction.LISTED if value.ndim else construction.UNIFORM
 
 
-def _listed_pairs(projection: Projection) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    pre, post = projection.rule.pre, projection.rule.post
-    return (_NO_INTS, _NO_INTS) if pre is None or post is None else (pre, post)
+def _steps(delay: NDArray[np.float64], dt: float) -> NDArray[np.int64]:
+    return np.maximum(np.rint(delay / dt), 1).astype(np.int64)
 
 
-def _rule(projection: Projection, layout: Layout, key: NDArray[np.int64]) -> NDArray[np.int64]:
+def _rule(projection: Projection, layout: Layout, dt: float, key: NDArray[np.int64]) -> NDArray[np.int64]:
     rule, source, target = projection.rule, projection.source, projection.target
     p, k = _place(projection, layout)
-    padded_size = layout.population_start[p + 1] - layout.population_start[p]
     domain = {
         construction.FIXED_INDEGREE: len(source),
         construction.FIXED_OUTDEGREE: len(target),
@@ -283,7 +290,13 @@ def _rule(projection: Projection, layout: Layout, key: NDArray[np.int64]) -> NDA
     values[construction.PROJECTION] = projection.index
     values[construction.HALF_BITS] = permutation_half_bits(domain)
     values[construction.KEY0], values[construction.KEY1] = key
-    values[construction.INPUT] = layout.population_input[p] + k * padded_size + target.start
+    values[construction.INPUT] = _inputs(layout, p, k).start + target.start
     values[construction.TARGET_BITS] = layout.target_bits
     values[construction.TARGET_START] = target.start
+    values[construction.WEIGHT_KIND] = _kind(projection.weight)
+    if projection.plasticity is not None and values[construction.WEIGHT_KIND] == construction.UNIFORM:
+        values[construction.WEIGHT_KIND] = construction.EQUAL  # until they learn
+    values[construction.DELAY_KIND] = _kind(projection.delay)
+    if values[construction.DELAY_KIND] == construction.UNIFORM:
+        values[construction.DELAY] = _steps(projection.delay, dt)
     return values

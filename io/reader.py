@@ -34,6 +34,55 @@ class State(NamedTuple):
     every: float
 
 
+class Rows:
+    """The first rows of a dataset, read when they are asked for: rows[-1], rows[::10, :5], numpy.asarray(rows)."""
+
+    def __init__(self, data: h5py.Dataset, n: int) -> None:
+        self._data = data
+        self.shape = (n, *data.shape[1:])
+        self.dtype = data.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        row, *rest = key if isinstance(key, tuple) else (key,)
+        if isinstance(row, int | np.integer):
+            if not -len(self) <= row < len(self):
+                raise IndexError(f"index {row} is outside [0, {len(self)})")
+            row = int(row) % len(self)
+        elif isinstance(row, slice):
+            start, stop, step = row.indices(len(self))
+            row = slice(start, max(start, stop), step)
+        else:
+            raise TypeError(f"index of the first dimension is {row!r}; it must be a whole number or a slice")
+        values: np.ndarray = self._data[(row, *rest)]
+        return values
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+    def __repr__(self) -> str:
+        return f"<{self.shape[0]} rows of {self._data.name}, shape {self.shape}, {self.dtype}>"
+
+
+class WeightHistory(NamedTuple):
+    """Recorded weights of a projection.
+
+    times : float64 (T,), ms: the weights as spikes before that time have made them. pre, post : int64 (n,), source and
+    target of each recorded synapse, as `Simulation.synapses` numbers them. delay : float64 (n,), ms. values : float32
+    (T, n), of a file read when indexed, as long as the recording is open. synapses : int64 (n,), which of the
+    projection's synapses these are.
+    """
+
+    times: np.ndarray
+    pre: np.ndarray
+    post: np.ndarray
+    delay: np.ndarray
+    values: Rows | np.ndarray
+    synapses: np.ndarray
+
+
 def open_recording(path: str | os.PathLike[str]) -> Recording:
     """Open a recording for reading, while it grows, once it is finished, or after its simulation was killed.
 
@@ -68,6 +117,8 @@ class Recording:
         Populations whose spikes were recorded.
     variables
         Population -> recorded state variables.
+    projections
+        Projections whose weights were recorded.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -80,6 +131,7 @@ class Recording:
             self._rows = own["batches"]
             self._columns: list[str] = json.loads(self._rows.attrs["columns"])
             self.recorded = [c.partition("/")[2] for c in self._columns if c.startswith("spikes/")]
+            self.projections = [c.partition("/")[2] for c in self._columns if c.startswith("weights/")]
             self._reports: dict[tuple[str, str], str] = {}
             self.variables: dict[str, list[str]] = {}
             for column in self._columns:
@@ -194,6 +246,33 @@ class Recording:
         ids = group["mapping/node_ids"][()].view(np.int64)
         return State(times, ids, group["data"][low:high], variable, str(group["data"].attrs["units"]), step)
 
+    def weights(self, projection: Any) -> WeightHistory:
+        """Recorded weights of a projection.
+
+        Parameters
+        ----------
+        projection
+            Name of the projection, or the projection itself.
+
+        Returns
+        -------
+        WeightHistory : times (T,), pre (n,), post (n,), delay (n,), values (T, n), synapses (n,).
+
+        Raises
+        ------
+        ValueError : the weights of the projection were not recorded.
+        """
+        name = getattr(projection, "name", projection)
+        if name not in self.projections:
+            known = ", ".join(self.projections) or "none"
+            raise ValueError(f"{self.path.name}: weights of '{name}' were not recorded; recorded: {known}")
+        n = self.lengths()[f"weights/{name}"]
+        group = self._file[f"evsim/weights/{name}"]
+        pre, post = (group[side][()].astype(np.int64) for side in ("pre", "post"))
+        return WeightHistory(
+            group["times"][:n], pre, post, group["delay"][()], Rows(group["values"], n), group["synapses"][()]
+        )
+
     def to_dataframe(self, population: Any = None) -> pandas.DataFrame:
         """Spikes as a table with the columns population, neuron and time (ms).
 
@@ -233,7 +312,7 @@ class Recording:
         return to_block(self)
 
     def lengths(self) -> dict[str, int]:
-        """Rows of whole batches: "steps" done, and the length of every spike population and report."""
+        """Rows of whole batches: "steps" done, and the length of every spike population, report and weights."""
         _, row = self._last_whole()
         return dict(zip(["steps", *self._columns], row, strict=True))
 
@@ -260,6 +339,7 @@ class Recording:
         parts = [f"{float(sonata.step_times(rows['steps'], self.dt)):g} ms"]
         parts += [f"{p}: {self.populations[p]} neurons, {rows[f'spikes/{p}']} spikes" for p in self.recorded]
         parts += [f"{p}.{v}: {rows[column]} frames" for (p, v), column in self._reports.items()]
+        parts += [f"weights of {name}: {rows[f'weights/{name}']} snapshots" for name in self.projections]
         return f"<Recording '{self.path}': {'; '.join(parts)}{'' if self.complete else '; not complete'}>"
 
     def _last_whole(self) -> tuple[int, list[int]]:

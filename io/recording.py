@@ -1,4 +1,4 @@
-"""Recordings: spikes and state variables streamed into one SONATA HDF5 file while the simulation runs.
+"""Recordings: spikes, state variables and weights streamed into one SONATA HDF5 file while the simulation runs.
 
 The layout is in `evsim.io.sonata`, reading in `evsim.io.reader`, repair of killed files in `evsim.io.repair`.
 """
@@ -20,19 +20,21 @@ from evsim.io import sonata
 from evsim.io.output import check_output, require_free
 from evsim.io.reader import Recording as Recording
 from evsim.io.reader import State as State
+from evsim.io.reader import WeightHistory as WeightHistory
 from evsim.io.reader import open_recording as open_recording
 from evsim.io.sonata import ReportSpec as ReportSpec
+from evsim.io.sonata import WeightSpec as WeightSpec
 from evsim.io.sonata import step_times as step_times
 from evsim.io.stream import RESERVE_BYTES, Batch, Stream
 
 
 class RecordingWriter:
-    """Streams spikes and reports of one simulation into one file; nothing handed over is lost.
+    """Streams spikes, reports and weights of one simulation into one file; nothing handed over is lost.
 
-    `write_spikes` and `write_frames` collect, `commit` hands what was collected to a background thread as one
-    batch: after a kill, a batch is in the file whole or not at all. Pending batches are bounded in bytes;
-    `commit` waits when the disk is slower than the simulation. The writer owns the arrays it is given; do not
-    change them afterwards.
+    `write_spikes`, `write_frames` and `write_weights` collect, `commit` hands what was collected to a
+    background thread as one batch: after a kill, a batch is in the file whole or not at all. Pending batches
+    are bounded in bytes; `commit` waits when the disk is slower than the simulation. The writer owns the arrays
+    it is given; do not change them afterwards.
 
     Parameters
     ----------
@@ -44,6 +46,8 @@ class RecordingWriter:
         Populations whose spikes are recorded.
     reports
         State variables to be recorded.
+    weights
+        Projections whose weights are recorded, and of which synapses.
     dt
         Step in ms.
     metadata
@@ -77,20 +81,22 @@ class RecordingWriter:
         dt: float = 0.1,
         metadata: Mapping[str, Any] | None = None,
         overwrite: bool = False,
+        weights: Sequence[WeightSpec] = (),
     ) -> None:
-        sonata.check_layout(populations, spikes, reports, dt)
+        sonata.check_layout(populations, spikes, reports, weights, dt)
         self.path = check_output(path, overwrite)
         self.dt = dt
         self._populations = dict(populations)
         groups = sonata.report_groups(reports)
         self._reports = {report.name: (groups[report.name], report) for report in reports}
-        first_chunks = sonata.CHUNK * (16 * len(spikes) + 4 * len(reports))
+        first_chunks = sonata.CHUNK * (16 * len(spikes) + 4 * len(reports) + 4 * len(weights))
+        first_chunks += sum(24 * len(spec.synapses) for spec in weights)
         require_free(self.path, RESERVE_BYTES + first_chunks)
         existed = self.path.exists()
         if existed:
             _refuse_live(self.path)
         try:
-            file = sonata.create_recording(self.path, populations, spikes, reports, dt, metadata or {})
+            file = sonata.create_recording(self.path, populations, spikes, reports, weights, dt, metadata or {})
         except BaseException as error:
             if not existed:
                 self.path.unlink(missing_ok=True)
@@ -106,6 +112,8 @@ class RecordingWriter:
         self._last_step = dict.fromkeys(spikes, 0)
         self._spike_counts = dict.fromkeys(spikes, 0)
         self._frame_counts = dict.fromkeys(self._reports, 0)
+        self._synapses = {spec.name: len(spec.synapses) for spec in weights}
+        self._last_snapshot = dict.fromkeys(self._synapses, -1)
         self._steps = 0
 
     @property
@@ -217,6 +225,42 @@ class RecordingWriter:
         self._steps = max(self._steps, sonata.to_steps(last, self.dt) + 1)
         self._batch.frames.setdefault(group, []).append(frames)
         self._batch.n_bytes += frames.nbytes
+
+    def write_weights(self, projection: str, step: int, values: np.ndarray) -> None:
+        """Add a snapshot of a projection's weights to the batch.
+
+        Parameters
+        ----------
+        projection
+            Name of one of those whose weights are recorded.
+        step
+            Step before which the weights are these, after that of the last snapshot.
+        values
+            float32 (n,), of the recorded synapses.
+
+        Raises
+        ------
+        ValueError : unknown projection, wrong shape, a step that does not ascend.
+        OSError : the writing thread has stopped; the message says why.
+        """
+        self._check_open()
+        if projection not in self._synapses:
+            known = ", ".join(self._synapses) or "none"
+            raise ValueError(f"weights: those of projection '{projection}' are not recorded; recorded: {known}")
+        values = np.asarray(values, np.float32)
+        n = self._synapses[projection]
+        if values.shape != (n,):
+            raise ValueError(f"weights of '{projection}': values {values.shape}; the shape must be ({n},)")
+        last = self._last_snapshot[projection]
+        if step <= last:
+            raise ValueError(
+                f"weights of '{projection}': step is {step}, not after step {last} of the last snapshot; hand them "
+                "over in order of time"
+            )
+        self._last_snapshot[projection] = step
+        self._steps = max(self._steps, step)
+        self._batch.weights.setdefault(projection, []).append((step, values))
+        self._batch.n_bytes += values.nbytes
 
     def commit(self, steps: int | None = None) -> None:
         """Make what was handed over since the last commit one batch, appended in the background.

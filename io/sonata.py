@@ -13,9 +13,14 @@
     /evsim                         format, format_version, evsim_version, dt, populations, started, writer
         metadata                   JSON text given when the recording began
         batches                    int64 (n_batches, 2 + n_columns): batch number from 1, steps done, then the
-                                   length of each spike group and report in its attribute `columns`
+                                   length of each spike group, report and weights group in its attribute `columns`
         final                      JSON text given when it ended, uint8 (n,)
         complete                   uint8, 1 once it ended as planned
+        weights/<projection>       source, target
+            pre, post              uint32 (n,), of each recorded synapse, within source and target; delay float64, ms
+            synapses               int64 (n,), their numbers among all of the projection
+            times                  float64 (n_snapshots,), ms
+            values                 float32 (n_snapshots, n)
 
 SONATA keeps one report per population and file. `v`, or the first variable where `v` is not recorded, is
 /report/<population>; every further variable is /report/<population>.<variable>, which other readers show as
@@ -82,6 +87,33 @@ class ReportSpec:
     start_ms: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class WeightSpec:
+    """Weights of a projection, taken now and then.
+
+    Attributes
+    ----------
+    name
+        Name of the projection; unique in the file.
+    source, target
+        What it connects, in words.
+    pre, post
+        (n,) source and target of each recorded synapse.
+    delay
+        (n,) in ms.
+    synapses
+        (n,) their numbers among all synapses of the projection.
+    """
+
+    name: str
+    source: str
+    target: str
+    pre: np.ndarray
+    post: np.ndarray
+    delay: np.ndarray
+    synapses: np.ndarray
+
+
 def step_times(steps: np.ndarray | int, dt: float, out: np.ndarray | None = None) -> np.ndarray:
     """Times of steps in ms: steps * dt, rounded once, so that step 3 of a 0.1 ms grid is 0.3.
 
@@ -119,7 +151,11 @@ def report_groups(reports: Sequence[ReportSpec]) -> dict[str, str]:
 
 
 def check_layout(
-    populations: Mapping[str, int], spikes: Sequence[str], reports: Sequence[ReportSpec], dt: float
+    populations: Mapping[str, int],
+    spikes: Sequence[str],
+    reports: Sequence[ReportSpec],
+    weights: Sequence[WeightSpec],
+    dt: float,
 ) -> None:
     """Raise ValueError, naming the population or report, for what the file could not hold truthfully."""
     if not (np.isfinite(dt) and dt > 0):
@@ -137,6 +173,15 @@ def check_layout(
         raise ValueError(f"recording: spikes lists a population twice: {list(spikes)}; name each once")
     for report in reports:
         _check_report(report, populations, dt)
+    for spec in weights:
+        if "/" in spec.name or spec.name.strip(".") == "" or "\0" in spec.name:
+            raise ValueError(
+                f"weights: projection name {spec.name!r} cannot be an HDF5 name; give it another, name=..."
+            )
+    names = [spec.name for spec in weights]
+    if len(set(names)) < len(names):
+        again = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"weights: two recorded projections are called {again!r}; give each a name of its own")
     shared: list[tuple[str, list[Any]]] = [
         ("name", [r.name for r in reports]),
         ("population and variable", [(r.population, r.variable) for r in reports]),
@@ -190,6 +235,7 @@ def create_recording(
     populations: Mapping[str, int],
     spikes: Sequence[str],
     reports: Sequence[ReportSpec],
+    weights: Sequence[WeightSpec],
     dt: float,
     metadata: Mapping[str, Any],
 ) -> h5py.File:
@@ -208,6 +254,8 @@ def create_recording(
         for report in reports:
             columns.append(_create_report(file, groups[report.name], report, dt))
         own = file.create_group("evsim")
+        for spec in weights:
+            columns.append(_create_weights(own, spec))
         own.attrs["format"] = FORMAT
         own.attrs["format_version"] = FORMAT_VERSION
         own.attrs["evsim_version"] = __version__
@@ -260,10 +308,25 @@ def _create_report(file: h5py.File, path: str, report: ReportSpec, dt: float) ->
     return path
 
 
+def _create_weights(own: h5py.Group, spec: WeightSpec) -> str:
+    group = own.create_group(f"weights/{spec.name}")
+    group.attrs["source"], group.attrs["target"] = spec.source, spec.target
+    group["pre"], group["post"] = np.asarray(spec.pre, np.uint32), np.asarray(spec.post, np.uint32)
+    group["delay"], group["synapses"] = np.asarray(spec.delay, np.float64), np.asarray(spec.synapses, np.int64)
+    times = group.create_dataset("times", (0,), np.float64, maxshape=(None,), chunks=(1024,))
+    times.attrs["units"] = group["delay"].attrs["units"] = "ms"
+    n = len(spec.synapses)
+    chunks = (max(1, CHUNK // n), min(n, CHUNK))
+    group.create_dataset("values", (0, n), np.float32, maxshape=(None, n), chunks=chunks)
+    return f"weights/{spec.name}"
+
+
 def growing(column: str) -> list[str]:
     """Paths of the datasets whose length a column of `batches` counts."""
     if column.startswith("spikes/"):
         return [f"{column}/timestamps", f"{column}/node_ids"]
+    if column.startswith("weights/"):
+        return [f"evsim/{column}/times", f"evsim/{column}/values"]
     return [f"{column}/data"]
 
 

@@ -34,10 +34,12 @@ def _stop_all() -> None:
 
 @dataclass
 class Batch:
-    """What one chunk of simulation left: spikes by population, frames by report group, steps done."""
+    """What one chunk of simulation left: spikes by population, frames by report group, snapshots of weights by
+    projection, steps done."""
 
     spikes: dict[str, list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
     frames: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    weights: dict[str, list[tuple[int, np.ndarray]]] = field(default_factory=dict)
     steps: int = 0
     n_bytes: int = 0
     buffers: list[np.ndarray] = field(default_factory=list)  # what spikes lie in: free again once they are written
@@ -186,6 +188,8 @@ class Stream:
             kind, _, rest = column.partition("/")
             if kind == "spikes":
                 self._append_spikes(column, [pair for batch in batches for pair in batch.spikes.get(rest, [])])
+            elif kind == "weights":
+                self._append_weights(column, [pair for batch in batches for pair in batch.weights.get(rest, [])])
             else:
                 self._append_frames(column, [x for batch in batches for x in batch.frames.get(column, [])])
         steps = batches[-1].steps
@@ -223,6 +227,17 @@ class Stream:
         report = self._reports[column]
         self._times[column][...] = sonata.report_time(report.start_ms, report.every_ms, at, self._dt)
 
+    def _append_weights(self, column: str, snapshots: list[tuple[int, np.ndarray]]) -> None:
+        if not snapshots:
+            return
+        times, values = (self._data[path] for path in sonata.growing(column))
+        at = len(times)
+        times.resize(at + len(snapshots), axis=0)
+        values.resize(at + len(snapshots), axis=0)
+        times[at:] = sonata.step_times(np.array([step for step, _ in snapshots]), self._dt)
+        for row, (_, snapshot) in enumerate(snapshots, start=at):
+            values[row] = snapshot
+
     def _finish(self) -> None:
         require_free(self._path, RESERVE_BYTES // 2, "the recording is whole, its closing summary is not; ")
         text, complete = self._final
@@ -238,7 +253,10 @@ class Stream:
 def _added(batch: Batch, column: str, reports: dict[str, sonata.ReportSpec]) -> int:
     if column in reports:
         return sum(len(frames) for frames in batch.frames.get(column, []))
-    return sum(len(steps) for steps, _ in batch.spikes.get(column.partition("/")[2], []))
+    kind, _, rest = column.partition("/")
+    if kind == "weights":
+        return len(batch.weights.get(rest, []))
+    return sum(len(steps) for steps, _ in batch.spikes.get(rest, []))
 
 
 def _rows_and_columns(data: h5py.Dataset) -> tuple[int, int]:

@@ -47,7 +47,8 @@ def plastic_network(rule, delay, seed, n_inputs=20, n_cells=30, rate=400.0):
     trains = net.add_spike_source("trains", 4, [0, 1, 0, 3, 2], [0.0, 1.0, 2.0, 3.0, 9.0])
     inputs = net.add_population("inputs", n_inputs, evsim.LIF(tau_mem=5.0, v_threshold=1.0))
     cells = net.add_population("cells", n_cells, evsim.LIF(tau_mem=10.0, v_threshold=1.0))
-    net.add_poisson("noise", [inputs, cells[3:]], rate=rate, weight=0.8)
+    net.add_poisson("noise", inputs, rate=rate, weight=0.8)
+    net.add_poisson("more", cells[3:], rate=rate, weight=0.8)
     weight = evsim.uniform(rule.w_min + 0.1, rule.w_max - 0.1)
     net.connect(inputs, cells, evsim.pairwise_bernoulli(0.6), weight=weight, delay=delay, plasticity=rule)
     net.connect(trains, cells, evsim.all_to_all(), weight=weight, delay=2.0, plasticity=rule)
@@ -57,11 +58,14 @@ def plastic_network(rule, delay, seed, n_inputs=20, n_cells=30, rate=400.0):
 
 
 def learning_switched_and_normalized():
-    """Changes at each arrival and spike, over delays of 1 to 4 steps; off in the second run, then normalised."""
+    """Changes at each arrival and spike, over delays of 1 to 4 steps; off in the second run, then normalised, reset."""
 
     def between(sim, i):
         sim.learning = i == 1
-        for projection in sim.network.projections[:2] if i == 1 else ():
+        if i == 1:
+            sim.reset_state()
+            sim.set_rate("noise", 350.0)
+        for projection in sim.network.projections[:2]:
             sim.normalize(projection, 2.0)
 
     return *plastic_network(evsim.PairSTDP(a_plus=0.05, a_minus=0.04), evsim.uniform(1.0, 4.0), 6), between
@@ -91,16 +95,16 @@ def full_columns():
     return net, state
 
 
-def competing_neurons():
+def competing_neurons(n_cells=300):
     """Adaptive thresholds and one winner a step among neurons with plastic inputs, some of them alike."""
     net = evsim.Network(dt=0.5, seed=10)
     inputs = net.add_population("inputs", 30, evsim.LIF(tau_mem=5.0, v_threshold=1.0))
     lif = evsim.LIF(tau_mem=10.0, v_threshold=1.0, t_ref=1.0, theta_plus=0.02, tau_theta=50.0)
-    cells = net.add_population("cells", 300, lif, one_winner=True)
+    cells = net.add_population("cells", n_cells, lif, one_winner=True)
     others = net.add_population("others", 10, evsim.LIF(tau_mem=10.0, v_threshold=1.0, theta_plus=0.05))
     net.add_poisson("noise", inputs, rate=900.0, weight=0.7)
     rule = evsim.PairSTDP(a_plus=0.05, a_minus=0.04, x_target=0.2)
-    weight = np.resize([0.2, 0.3, 0.3, 0.1], (30, 300))
+    weight = np.resize([0.2, 0.3, 0.3, 0.1], (30, n_cells))
     net.connect(inputs, cells, evsim.all_to_all(), weight=weight, delay=0.5, plasticity=rule)
     net.connect(cells, others, evsim.all_to_all(), weight=1.5, delay=1.0)
     net.connect(others, cells, evsim.all_to_all(), weight=-0.1, delay=1.0)

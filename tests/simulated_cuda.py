@@ -6,6 +6,7 @@ from cuda_cases import (
     CASES,
     LEARNING_CASES,
     assert_equal,
+    competing_neurons,
     delta_neurons_with_noise,
     soft_reset_and_wide_sums,
     tabulated_dependence,
@@ -26,6 +27,28 @@ def test_both_backends_give_the_same_numbers(case):
 @pytest.mark.parametrize("case", LEARNING_CASES, ids=lambda case: case.__name__)
 def test_both_backends_learn_the_same(case):
     assert_equal(case, (17, 3, 8))
+
+
+def test_a_checkpoint_and_learned_weights_go_to_another_simulation(tmp_path):
+    def make():
+        sim = evsim.Simulation(competing_neurons(20)[0], backend="cuda")
+        sim.run(3.0)
+        return sim
+
+    sim, other, third = make(), make(), make()
+    sim.save(tmp_path / "checkpoint")
+    sim.run(2.0)
+    sim.save_weights(tmp_path / "weights.h5")
+    other.run(1.0)
+    other.load(tmp_path / "checkpoint")
+    other.run(2.0)
+    third.load_weights(tmp_path / "weights.h5")
+    plastic, cells = sim.network.projections[0], sim.network.populations["cells"]
+    assert other.spike_checksum == sim.spike_checksum
+    for same in (other, third):
+        own = same.network.projections[0], same.network.populations["cells"]
+        np.testing.assert_array_equal(same.synapses(own[0]).weight, sim.synapses(plastic).weight)
+        np.testing.assert_array_equal(same.values(own[1], "theta"), sim.values(cells, "theta"))
 
 
 def test_wide_sums_are_wide():

@@ -9,6 +9,7 @@ from scipy import sparse
 import evsim
 from evsim import build as build_module
 from evsim.checks import DelayWarning
+from evsim.cpu_maker import CpuMaker
 from evsim.network import Network
 
 NAN, INF = float("nan"), float("inf")
@@ -489,12 +490,12 @@ def test_memory_is_checked_before_anything_is_made(net, monkeypatch):
     needed = evsim.Simulation(net).memory()
     made = []
     monkeypatch.setattr(build_module, "build_synapses", lambda *_: made.append(1))
-    monkeypatch.setattr(build_module, "available_memory", lambda: needed.total + needed.building - 1.0)
+    monkeypatch.setattr(CpuMaker, "available_memory", lambda _: needed.total + needed.building - 1.0)
     words = ("projection 'most' takes 800 kB of the", "kB are available")
     refuses(lambda: evsim.Simulation(net), *words, error=MemoryError)
     assert not made
     monkeypatch.undo()
-    monkeypatch.setattr(build_module, "available_memory", lambda: float(needed.total + needed.building))
+    monkeypatch.setattr(CpuMaker, "available_memory", lambda _: float(needed.total + needed.building))
     evsim.Simulation(net)
 
 
@@ -769,7 +770,7 @@ def test_variables_that_are_not_there(net):
 
 def test_recording_nothing(net):
     exc = net.populations["exc"]
-    refuses(lambda: evsim.Simulation(net).record(), "record", "nothing is chosen", "spikes= or state=")
+    refuses(lambda: evsim.Simulation(net).record(), "record", "nothing is chosen", "spikes=, state= or weights=")
     refuses(lambda: evsim.Simulation(net).record(spikes=exc[3:3]), "record", "exc[3:3]", "empty")
     refuses(lambda: evsim.Simulation(net).record(state={exc[3:3]: "v"}), "record", "exc[3:3]", "empty")
     refuses(lambda: evsim.Simulation(net).record(spikes="exc"), "record", "'exc'", "population", error=TypeError)

@@ -358,10 +358,21 @@ def listed():
     return net
 
 
+def plastic():
+    net = brunel(2000)
+    exc = net.populations["exc"]
+    rule = evsim.PairSTDP(w_max=0.3)
+    net.connect(exc, exc[:1000], evsim.fixed_indegree(200), weight=0.1, delay=1.5, plasticity=rule)
+    lif = evsim.LIF(theta_plus=0.1)
+    net.connect(exc, net.add_population("adaptive", 500, lif), evsim.all_to_all(), 0.1, 1.0, plasticity=rule)
+    return net
+
+
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("network", [lambda: brunel(2000), lambda: microcircuit(0.04), mixed, wide, listed])
+@pytest.mark.parametrize("network", [lambda: brunel(2000), lambda: microcircuit(0.04), mixed, wide, listed, plastic])
 def test_estimated_memory_is_what_is_held(network, threads):
     net = network()
+    build(net, threads, lambda n: None)  # compiles kernels, which takes memory of its own
     tracemalloc.start()
     try:
         built = build(net, threads, lambda n: None)
@@ -371,6 +382,9 @@ def test_estimated_memory_is_what_is_held(network, threads):
     memory, model = built.memory, built.model
     held = {name: array.nbytes for part in (model, built.state) for name, array in part._asdict().items()}
     synapses = held["synapse"] + held["synapse_weight"] + held["row_start"]
+    synapses += sum({id(x): x.nbytes for parts in built.learning for part in parts for x in part}.values())
+    synapses -= held["synapse_weight"] if built.learning else 0  # a view of it is among them
+    held["learning"] = synapses - held["synapse"] - held["synapse_weight"] - held["row_start"]
     assert sum(n for _, n in memory.projections.values()) == pytest.approx(synapses, rel=0.02)
     assert memory.bytes_per_synapse == pytest.approx(synapses / model.synapse.size, rel=0.02)
     neurons = sum(held.values()) - synapses

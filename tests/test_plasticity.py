@@ -76,10 +76,12 @@ def recorded(sim, population, dt):
     return set(zip(ids.tolist(), np.rint(times / dt).astype(int).tolist(), strict=True))
 
 
-def learn(rule, threads=1, runs=(150.0,), seed=0, delay=None, n_source=12, n_target=200, rate=0.12, between=None):
+def learn(
+    rule, threads=1, runs=(150.0,), seed=0, delay=None, n_source=12, n_target=200, rate=0.12, between=None, n_steps=0
+):
     """Explicit trains, and neurons that they and noise drive, over synapses that learn."""
     net = evsim.Network(dt=1.0, seed=seed)
-    spikes = np.random.default_rng(seed).random((int(sum(runs)), n_source)) < rate
+    spikes = np.random.default_rng(seed).random((n_steps or int(sum(runs)), n_source)) < rate
     step, source = np.nonzero(spikes)
     inputs = net.add_spike_source("inputs", n_source, source, step * 1.0)
     cells = net.add_population("cells", n_target, evsim.LIF(tau_mem=10.0, v_threshold=1.0, t_ref=1.0))
@@ -340,3 +342,71 @@ def test_what_does_not_learn_is_refused_by_name():
         sim.normalize(projection, 1.0)
     with pytest.raises(ValueError, match=r"theta_plus is .* one number for all"):
         net.add_population("b", 3, evsim.LIF(theta_plus=np.ones(3)))
+
+
+def test_a_checkpoint_goes_on_exactly(tmp_path):
+    rule = evsim.PairSTDP(a_plus=0.03, a_minus=0.025)
+    runs = (60.0, 90.0)
+    expected, projections, _ = learn(rule, 2, runs)
+
+    def keep(sim, projection):
+        sim.save(tmp_path / "half.h5")
+
+    learn(rule, 2, runs, between=keep)
+    resumed, same, _ = learn(rule, 2, (0.0,), n_steps=150)
+    resumed.load(tmp_path / "half.h5")
+    assert resumed.time == 60.0
+    resumed.run(90.0)
+    assert resumed.spike_checksum == expected.spike_checksum
+    assert resumed.n_events == expected.n_events
+    for a, b in zip(projections, same, strict=True):
+        np.testing.assert_array_equal(expected.synapses(a).weight, resumed.synapses(b).weight)
+    other, _, _ = learn(rule, 1, (0.0,), n_steps=150)
+    with pytest.raises(ValueError, match=r"another configuration: threads was 2 there, and is 1 here"):
+        other.load(tmp_path / "half.h5")
+    (tmp_path / "other.h5").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"other\.h5 is not a checkpoint"):
+        other.load(tmp_path / "other.h5")
+
+
+def test_samples_that_follow_each_other():
+    net = evsim.Network(dt=1.0, seed=2)
+    inputs = net.add_poisson_source("inputs", 50, rate=np.full(50, 200.0))
+    lif = evsim.LIF(tau_mem=20.0, v_threshold=1.0, t_ref=2.0)
+    cells = net.add_population("cells", 30, lif)
+    rule = evsim.PairSTDP(w_max=0.5)
+    weight = evsim.uniform(0.1, 0.4)
+    plastic = net.connect(inputs, cells, evsim.all_to_all(), weight=weight, delay=3.0, plasticity=rule)
+    sim = evsim.Simulation(net, backend="cpu")
+    sim.run(50.0)
+    rate = sim.spike_counts()["inputs"] / 50 / 0.05
+    assert 200.0 * 0.75 < rate < 200.0 * 1.1  # at most one spike a step
+    learned = sim.weights(plastic).toarray()
+    sim.set_rate("inputs", np.where(np.arange(50) < 10, 150.0, 0.0))
+    sim.reset_state()
+    assert (sim.values(cells) == 0.0).all()
+    np.testing.assert_array_equal(sim.weights(plastic).toarray(), learned)
+    before = sim.neuron_spikes(inputs)
+    sim.run(3.0)
+    assert (sim.values(cells) == 0.0).all()  # what was on its way has gone
+    sim.run(100.0)
+    spikes = sim.neuron_spikes(inputs) - before
+    assert (spikes[10:] == 0).all()
+    assert (spikes[:10] > 0).all()
+    assert (sim.weights(plastic).toarray()[:10] != learned[:10]).any()
+    np.testing.assert_array_equal(sim.weights(plastic).toarray()[10:], learned[10:])
+
+
+def test_bad_rates_are_refused():
+    net = evsim.Network(dt=1.0)
+    inputs = net.add_poisson_source("inputs", 5, rate=np.full(5, 100.0))
+    net.add_poisson("noise", [inputs, inputs[:2]], rate=10.0, weight=0.1)
+    sim = evsim.Simulation(net, backend="cpu")
+    with pytest.raises(KeyError, match=r"unknown poisson stimulus 'input'; known are inputs, noise"):
+        sim.set_rate("input", 1.0)
+    with pytest.raises(ValueError, match=r"poisson 'inputs': rate is 101 Hz; it must be at most 100 Hz"):
+        sim.set_rate("inputs", 101.0)
+    with pytest.raises(ValueError, match=r"rate\[2\] is -1.0; it must be at least 0 Hz"):
+        sim.set_rate("inputs", [0.0, 0.0, -1.0, 0.0, 0.0])
+    with pytest.raises(ValueError, match=r"poisson 'noise' has 2 targets"):
+        sim.set_rate("noise", 1.0)

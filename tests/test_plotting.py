@@ -10,7 +10,7 @@ pytest.importorskip("matplotlib")
 from evsim import plotting
 from evsim.io.reader import State
 from evsim.io.recording import RecordingWriter, open_recording
-from evsim.plotting import plot_raster, plot_traces
+from evsim.plotting import plot_confusion_matrix, plot_raster, plot_receptive_fields, plot_traces
 
 
 def poisson(rate, n_neurons, duration, seed=0):
@@ -94,6 +94,63 @@ def test_traces_show_values_and_threshold(tmp_path):
     assert axes[0].lines[1].get_ydata() == [1.0, 1.0]
     assert "first 6 of 8" in axes[-1].get_xlabel()
     figure.savefig(tmp_path / "traces.png")
+
+
+def test_receptive_fields_are_tiled_row_by_row(tmp_path):
+    """Five images of 2 x 3 in rows of two, with a gap of one pixel around each."""
+    weights = np.arange(30.0).reshape(6, 5)
+    figure, axis = plot_receptive_fields(weights, shape=(2, 3), labels=[4, 0, -1, 1, 2], columns=2)
+    tiles = axis.images[0].get_array()
+    assert tiles.shape == (10, 9)
+    for k in range(5):
+        y, x = 1 + k // 2 * 3, 1 + k % 2 * 4
+        np.testing.assert_array_equal(tiles[y : y + 2, x : x + 3], weights[:, k].reshape(2, 3))
+    assert np.ma.count(tiles) == 30  # the gaps are masked
+    assert [text.get_text() for text in axis.texts] == ["4", "0", "1", "2"]
+    assert axis.images[0].get_clim() == (0.0, 29.0)
+    figure.savefig(tmp_path / "fields.png")
+
+
+def test_receptive_fields_with_negative_weights_are_coloured_about_0():
+    _, axis = plot_receptive_fields(np.array([[-2.0], [1.0]]), shape=(1, 2))
+    assert axis.images[0].get_clim() == (-2.0, 2.0)
+    _, axis = plot_receptive_fields(np.zeros((2, 1)), shape=(1, 2), w_max=0.5)
+    assert axis.images[0].get_clim() == (0.0, 0.5)
+
+
+def test_confusion_matrix_shows_counts_and_shares(tmp_path):
+    figure, axis = plot_confusion_matrix(np.array([[3, 1, 0], [0, 2, 0]]), names=["cat", "dog"])
+    np.testing.assert_array_equal(axis.images[0].get_array(), [[0.75, 0.25], [0.0, 1.0]])
+    assert [text.get_text() for text in axis.texts] == ["3", "1", "2"]
+    assert labels(axis) == ["cat", "dog"]
+    assert axis.get_title(loc="left") == "83.3% of 6 samples correct"
+    figure.savefig(tmp_path / "confusion.png")
+
+
+def test_samples_without_a_prediction_get_a_column():
+    _, axis = plot_confusion_matrix(np.array([[3, 0, 1], [0, 0, 0]]))
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["0", "1", "none"]
+    assert axis.get_title(loc="left") == "75.0% of 4 samples correct"
+
+
+def test_bad_weights_and_counts_are_named():
+    for weights, options, words in (
+        (np.zeros((5, 2)), {}, r"weights is \(5, 2\); .* n_inputs = 28 \* 28"),
+        (np.full((1, 1), np.nan), {"shape": (1, 1)}, "a weight is nan"),
+        (np.zeros((1, 2)), {"shape": (1, 1), "labels": [1]}, "labels has 1 entries; it must have 2"),
+        (np.zeros((1, 2)), {"shape": (1, 1), "columns": 0}, "columns is 0"),
+        (np.zeros((1, 2)), {"shape": (1, 1), "w_max": 0.0}, r"w_max is 0\.0"),
+    ):
+        with pytest.raises(ValueError, match=f"receptive fields: {words}"):
+            plot_receptive_fields(weights, **options)
+    for matrix, names, words in (
+        (np.zeros((2, 4)), None, r"matrix is \(2, 4\)"),
+        (np.zeros(2), None, r"matrix is \(2,\)"),
+        (np.array([[-1]]), None, "a count is -1"),
+        (np.zeros((2, 2)), ["a"], "names has 1 entries; it must have 2"),
+    ):
+        with pytest.raises(ValueError, match=f"confusion matrix: {words}"):
+            plot_confusion_matrix(matrix, names)
 
 
 def test_bad_input_is_named():

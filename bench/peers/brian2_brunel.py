@@ -13,6 +13,7 @@ import contextlib
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import brian2 as b2
@@ -25,17 +26,33 @@ DELAY = 1.5 * b2.ms
 NOISE_INPUTS = 1000  # PoissonInput draws binomial counts; with so many inputs they are as good as Poisson's
 
 
-def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def parse_arguments(description: str, rate: float) -> argparse.Namespace:
+    """Read the command line; ``rate`` is the default of ``--rate``."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--neurons", type=int, default=10_000, help="default %(default)s")
-    parser.add_argument("--rate", type=float, default=20_000.0, help="Poisson rate, Hz (default %(default)s)")
+    parser.add_argument("--rate", type=float, default=rate, help="Poisson rate, Hz (default %(default)s)")
     parser.add_argument("--presim", type=float, default=100.0, help="untimed warm-up, ms (default %(default)s)")
     add_common_arguments(parser, time=1000.0, threads=2)
     return parser.parse_args()
 
 
-def build(arguments: argparse.Namespace) -> tuple[list, b2.SpikeMonitor]:
+def connect_static(source: b2.Group, target: b2.Group, indegree: int, weight: b2.Quantity) -> b2.Synapses:
+    """Make synapses that share one weight."""
+    namespace = {"synapse_weight": weight}
+    synapses = b2.Synapses(source, target, on_pre="v_post += synapse_weight", delay=DELAY, namespace=namespace)
+    synapses.connect(i=f"int(rand() * N_pre) for _ in range({indegree})")
+    return synapses
+
+
+def connect(neurons: b2.NeuronGroup, n_exc: int) -> list[b2.Synapses]:
+    """Make the synapses between the neurons."""
+    return [
+        connect_static(neurons[:n_exc], neurons, EXC_INPUTS, WEIGHT),
+        connect_static(neurons[n_exc:], neurons, INH_INPUTS, -G * WEIGHT),
+    ]
+
+
+def build(arguments: argparse.Namespace, connect: Callable) -> tuple[list, b2.SpikeMonitor]:
     """Describe the network and its two runs; return all objects and the monitor of the second run."""
     b2.defaultclock.dt = 0.1 * b2.ms
     b2.seed(arguments.seed)
@@ -51,17 +68,7 @@ def build(arguments: argparse.Namespace) -> tuple[list, b2.SpikeMonitor]:
     neurons.v = "20*mV * rand()"
     noise = b2.PoissonInput(neurons, "v", NOISE_INPUTS, arguments.rate / NOISE_INPUTS * b2.Hz, WEIGHT)
 
-    objects = [neurons, noise]
-    for group, indegree, weight in (
-        (neurons[:n_exc], EXC_INPUTS, WEIGHT),
-        (neurons[n_exc:], INH_INPUTS, -G * WEIGHT),
-    ):
-        namespace = {"synapse_weight": weight}
-        on_pre = "v_post += synapse_weight"
-        synapses = b2.Synapses(group, neurons, on_pre=on_pre, delay=DELAY, namespace=namespace)
-        synapses.connect(i=f"int(rand() * N_pre) for _ in range({indegree})")
-        objects.append(synapses)
-
+    objects = [neurons, noise, *connect(neurons, n_exc)]
     network = b2.Network(objects)
     network.run(arguments.presim * b2.ms)
     monitor = b2.SpikeMonitor(neurons, record=arguments.record)
@@ -94,20 +101,31 @@ def simulate(directory: str) -> int:
     return peak
 
 
-def main() -> None:
-    """Generate, compile, run and report."""
-    arguments = parse_arguments()
+def measure(arguments: argparse.Namespace, connect: Callable, describe: Callable | None = None) -> None:
+    """Generate, compile, run and report.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        The parsed command line.
+    connect : callable
+        Makes the synapses, given the neurons and the number of excitatory ones; returns them in a list.
+    describe : callable, optional
+        Given that list after the run, returns further entries of the report.
+    """
     b2.set_device("cpp_standalone", build_on_run=False)
     b2.prefs.devices.cpp_standalone.openmp_threads = arguments.threads
     with tempfile.TemporaryDirectory() as directory:
         start = time.perf_counter()
-        _objects, monitor = build(arguments)
+        objects, monitor = build(arguments, connect)
         b2.device.build(directory=directory, compile=True, run=False)
         compile_s = time.perf_counter() - start
         memory_bytes = simulate(directory)
         run_s = b2.device._last_run_time
         build_s = time.perf_counter() - start - run_s
         count = monitor.count[:]
+        synapses = [each for each in objects if isinstance(each, b2.Synapses)]
+        extra = describe(synapses) if describe else {}
 
     n_exc = round(0.8 * arguments.neurons)
     seconds = arguments.time * 1e-3
@@ -126,8 +144,9 @@ def main() -> None:
         memory_bytes=memory_bytes,
         external_rate_hz=arguments.rate,
         compile_s=round(compile_s, 3),
+        **extra,
     )
 
 
 if __name__ == "__main__":
-    main()
+    measure(parse_arguments(__doc__, rate=20_000.0), connect)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Callable
 
 from peer_report import add_common_arguments, peak_memory_bytes, print_report
 
@@ -33,33 +34,39 @@ NEURON = {
 SAMPLE = 500  # neurons of each population recorded for its rate
 
 
-def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def parse_arguments(description: str, rate: float) -> argparse.Namespace:
+    """Read the command line; ``rate`` is the default of ``--rate``."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--neurons", type=int, default=10_000, help="default %(default)s")
-    parser.add_argument("--rate", type=float, default=20_000.0, help="Poisson rate, Hz (default %(default)s)")
+    parser.add_argument("--rate", type=float, default=rate, help="Poisson rate, Hz (default %(default)s)")
     parser.add_argument("--presim", type=float, default=100.0, help="untimed warm-up, ms (default %(default)s)")
     add_common_arguments(parser, time=1000.0, threads=2)
     return parser.parse_args()
 
 
-def build(nest, arguments: argparse.Namespace) -> tuple[dict, dict]:
+def connect(nest, populations: dict) -> None:
+    """Make the synapses between the neurons."""
+    for name, indegree, weight in (("exc", EXC_INPUTS, WEIGHT), ("inh", INH_INPUTS, -G * WEIGHT)):
+        rule = {"rule": "fixed_indegree", "indegree": indegree}
+        everyone = populations["exc"] + populations["inh"]
+        nest.Connect(populations[name], everyone, rule, {"weight": weight, "delay": DELAY})
+
+
+def build(nest, arguments: argparse.Namespace, connect: Callable, neuron: dict) -> tuple[dict, dict]:
     """Create and connect the network; return its populations and their spike recorders by name."""
     nest.ResetKernel()
     nest.set(resolution=DT, local_num_threads=arguments.threads, rng_seed=arguments.seed)
     n_exc = round(0.8 * arguments.neurons)
     populations = {
-        "exc": nest.Create("iaf_psc_delta", n_exc, NEURON),
-        "inh": nest.Create("iaf_psc_delta", arguments.neurons - n_exc, NEURON),
+        "exc": nest.Create("iaf_psc_delta", n_exc, neuron),
+        "inh": nest.Create("iaf_psc_delta", arguments.neurons - n_exc, neuron),
     }
     everyone = populations["exc"] + populations["inh"]
     everyone.V_m = nest.random.uniform(min=0.0, max=V_THRESHOLD)
 
     noise = nest.Create("poisson_generator", params={"rate": arguments.rate})
     nest.Connect(noise, everyone, syn_spec={"weight": WEIGHT, "delay": DELAY})
-    for name, indegree, weight in (("exc", EXC_INPUTS, WEIGHT), ("inh", INH_INPUTS, -G * WEIGHT)):
-        rule = {"rule": "fixed_indegree", "indegree": indegree}
-        nest.Connect(populations[name], everyone, rule, {"weight": weight, "delay": DELAY})
+    connect(nest, populations)
 
     recorders = {}
     for name, population in populations.items():
@@ -69,15 +76,28 @@ def build(nest, arguments: argparse.Namespace) -> tuple[dict, dict]:
     return populations, recorders
 
 
-def main() -> None:
-    """Build, warm up, time one run and report."""
-    arguments = parse_arguments()
+def measure(
+    arguments: argparse.Namespace, connect: Callable, neuron: dict = NEURON, describe: Callable | None = None
+) -> None:
+    """Build, warm up, time one run and report.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        The parsed command line.
+    connect : callable
+        Makes the synapses, given nest and the populations by name.
+    neuron : dict
+        Parameters of the neurons.
+    describe : callable, optional
+        Given nest and the populations after the run, returns further entries of the report.
+    """
     os.environ["PYNEST_QUIET"] = "1"
     import nest  # after the command line: the import takes seconds and prints a banner
 
     nest.verbosity = nest.VerbosityLevel.ERROR
     start = time.perf_counter()
-    populations, recorders = build(nest, arguments)
+    populations, recorders = build(nest, arguments, connect, neuron)
     nest.Prepare()
     nest.Run(arguments.presim)
     build_s = time.perf_counter() - start
@@ -87,6 +107,8 @@ def main() -> None:
     run_s = time.perf_counter() - start
     spikes = nest.local_spike_counter  # of the latest Run only
     nest.Cleanup()
+    memory_bytes = peak_memory_bytes()
+    extra = describe(nest, populations) if describe else {}
 
     rate_hz = {}
     for name, population in populations.items():
@@ -104,10 +126,11 @@ def main() -> None:
         rate_hz=rate_hz,
         build_s=build_s,
         run_s=run_s,
-        memory_bytes=peak_memory_bytes(),
+        memory_bytes=memory_bytes,
         external_rate_hz=arguments.rate,
+        **extra,
     )
 
 
 if __name__ == "__main__":
-    main()
+    measure(parse_arguments(__doc__, rate=20_000.0), connect)

@@ -1,0 +1,82 @@
+"""Rates of Poisson stimuli that change between runs."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evsim import checks
+from evsim.layout import Layout
+from evsim.model import Model
+from evsim.network import Network, Poisson
+from evsim.stimuli import ordered_poissons, threshold_table
+
+MOST_CLASSES = 4096  # different rates kept; more, and those no longer in use go
+
+
+class Rates:
+    """The rates in use, each with its row of thresholds in Model."""
+
+    def __init__(self, network: Network, layout: Layout, model: Model) -> None:
+        self._dt = network.dt
+        self._stimuli = ordered_poissons(network, layout)
+        self._start, self._class = model.poisson_class_start, model.poisson_class
+        self._values = np.unique(np.concatenate([np.zeros(1), *(p.rates.ravel() for p in self._stimuli)]))
+        self._most = {p.index: float(p.rates.max(initial=0.0)) for p in self._stimuli}
+
+    def change(self, name: str, rate: Any) -> dict[str, NDArray[Any]]:
+        """The fields of Model that change with the rate of the stimulus called `name`."""
+        number, stimulus = self._find(name)
+        owner = f"set_rate: poisson {name!r}"
+        n = stimulus.rates.shape[1]
+        rates = checks.numbers(owner, "rate", rate, (n,) if n > 1 else (), 0.0, unit="Hz")
+        most = self._most[stimulus.index]
+        if rates.max() > most:
+            raise ValueError(
+                f"{owner}: rate is {rates.max():g} Hz; it must be at most {most:g} Hz, the largest given to "
+                "add_poisson, for which sums of weights were scaled"
+            )
+        fields: dict[str, NDArray[Any]] = {}
+        values, place = np.unique(np.atleast_1d(rates), return_inverse=True)
+        known = np.isin(values, self._values, assume_unique=True)
+        if not known.all():
+            fields |= self._learn(values[~known])
+        order = np.argsort(self._values)
+        rows = order[np.searchsorted(self._values, values, sorter=order)]
+        self._class = self._class.copy()
+        first = self._start[number]
+        self._class[first : first + n] = rows[place]
+        return {**fields, "poisson_class": self._class}
+
+    def present(self) -> dict[str, NDArray[Any]]:
+        """The fields of Model that hold the rates as they are now."""
+        return {"poisson_class": self._class, **threshold_table(self._values, self._dt)}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What a checkpoint keeps."""
+        return {"rates.values": self._values, "rates.class": self._class}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The fields of Model as they were when `arrays` were kept."""
+        self._values, self._class = arrays["rates.values"], arrays["rates.class"]
+        return self.present()
+
+    def _find(self, name: str) -> tuple[int, Poisson]:
+        found = [(number, p) for number, p in enumerate(self._stimuli) if p.name == name]
+        if not found:
+            raise checks.nearest("set_rate", "poisson stimulus", name, sorted({p.name for p in self._stimuli}))
+        number, stimulus = found[0]
+        if len(found) > 1 or len(stimulus.rates) > 1:
+            raise ValueError(
+                f"set_rate: poisson {name!r} has {len(found)} targets and {len(stimulus.rates)} intervals; it must "
+                "have one of each: give every target a stimulus of its own name, and no times"
+            )
+        return number, stimulus
+
+    def _learn(self, new: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """Rows for rates not met before, after those that are kept."""
+        if self._values.size + new.size > MOST_CLASSES:
+            used, rows = np.unique(self._class, return_inverse=True)
+            self._values, self._class = self._values[used], rows.astype(np.uint32)
+        self._values = np.concatenate([self._values, new])
+        return threshold_table(self._values, self._dt)
