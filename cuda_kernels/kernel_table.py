@@ -32,9 +32,9 @@ def example_kernels() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
         learned = *nothing_plastic(), notes
         yield sums, advance_learning, (built.model, state, tasks, *learned, np.int64(0), np.int64(0))
     plastic = built.model, *nothing_plastic()
-    yield "", columns.settle_all, (*plastic, np.int64(1), np.int64(0))
-    yield "", columns.apply_changes, (*plastic, np.int64(0))
-    yield "", columns.normalize, (*plastic, np.int64(0), np.zeros(1), 1.0)
+    yield "plastic synapses", columns.settle_all, (*plastic, np.int64(1), np.int64(0))
+    yield "plastic synapses", columns.apply_changes, (*plastic, np.int64(0))
+    yield "plastic synapses", columns.normalize, (*plastic, np.int64(0), np.zeros(1), 1.0)
     rules, integers, reals = np.zeros((2, N_RULE), np.int64), np.zeros(2, np.int64), np.zeros(2)
     left, synapse, weight = np.zeros(2, np.int32), np.zeros(2, np.uint32), np.zeros(2, np.float32)
     yield "", construction.count_synapses, (rules, 0, integers, integers, 0, 2, 0, left)

@@ -50,6 +50,7 @@ ONLY = {
         "cuda_kernels.phases",
         "cuda_kernels.columns",
         "dynamics",
+        "learning",
         "model",
         "plastic_dynamics",
     },
