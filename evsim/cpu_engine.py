@@ -97,7 +97,7 @@ class CpuEngine:
 
 def _scratch(state: State, layout: Layout) -> tuple[Any, ...]:
     """A thread's working arrays: of one block's update, its spikes per step of a window, rows about to be delivered."""
-    fired = np.zeros(layout.block, np.int32)
+    fired = np.zeros(layout.block + 2, np.int32)
     block = (
         np.zeros(layout.block, state.ring.dtype),
         np.zeros(layout.block, np.float32),

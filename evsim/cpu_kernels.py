@@ -290,6 +290,14 @@ def _add_poissons(model, p, k, first, stop, step, word, x):
             )  # fmt: skip
 
 
+@register_jitable
+def _is_probed(model, p):
+    probed = False
+    for probe in range(model.probe_population.size):
+        probed = probed or model.probe_population[probe] == p
+    return probed
+
+
 @compile_kernel
 def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, chunk_start, counts, spikes, checksum):
     """Advance neurons [first, stop) of population p through n_steps; returns the checksum of their spikes."""
@@ -313,9 +321,7 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
     target_bits, ring_mask = u64(model.scalars[TARGET_BITS]), u64(model.scalars[RING_MASK])
     has_currents = model.current_start[p + 1] > model.current_start[p]
     has_poissons = model.poisson_start[p + 1] > model.poisson_start[p]
-    has_probes = False
-    for probe in range(model.probe_population.size):
-        has_probes = has_probes or model.probe_population[probe] == p
+    has_probes = _is_probed(model, p)
     n = u64(stop - first)
     neuron = population_start + u64(first)
     for w in range(u64(n_steps)):
@@ -358,6 +364,40 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
         )  # fmt: skip
         if has_probes:
             _record_block(model, state, p, first, stop, step, chunk_start, drive, input_size)
+    return checksum
+
+
+@compile_kernel
+def _emit_poisson(model, state, scratch, p, first, stop, first_step, n_steps, counts, spikes, checksum):
+    """Advance neurons [first, stop) of population p, which spike whenever their only Poisson stimulus does."""
+    word, fired, pairs = scratch[2], scratch[3], scratch[4]
+    s = model.population_poisson[p]
+    key0, key1 = u64(model.scalars[KEY0]), u64(model.scalars[KEY1])
+    population_start = u64(model.population_start[p])
+    one_rate = model.poisson_class_step[s, 1] == 0
+    at = u64(model.poisson_class_start[s] + (0 if one_rate else first))
+    n = u64(stop - first)
+    for w in range(u64(n_steps)):
+        step = u64(first_step + i64(w))
+        _fill_words(word, u64(first >> 7), (n + u64(127)) >> u64(7), step, u64(model.poisson_index[s]), key0, key1)
+        if one_rate:
+            threshold = model.poisson_first[at]
+            for i in range(n):
+                fired[i] = i32(word[i] > threshold)
+        else:
+            for i in range(n):
+                fired[i] = i32(word[i] > model.poisson_first[at + i])
+        fired[n] = 0
+        for pair in range((n + u64(1)) >> u64(1)):
+            if pairs[pair] == u64(0):
+                continue
+            for i in range(pair << u64(1), (pair << u64(1)) + u64(2)):
+                if fired[i] != i32(0):
+                    neuron = population_start + u64(first) + i
+                    spikes[w, u64(counts[w])] = u32(neuron)
+                    counts[w] += 1
+                    state.neuron_spikes[neuron] += 1
+                    checksum += spike_hash(step, neuron - population_start, u64(p))
     return checksum
 
 
@@ -531,10 +571,15 @@ def advance(model, state, learned, scratch, counts, rows, thread, chunk_start, n
                     checksum = _emit_trains(model, state, p, first_step, n, counts, spikes, checksum)
             else:
                 for block in range(first, stop, size):
-                    checksum = _update_block(
-                        model, state, scratch, p, block, min(block + size, stop), first_step, n, chunk_start,
-                        counts, spikes, checksum,
-                    )  # fmt: skip
+                    end = min(block + size, stop)
+                    if model.population_poisson[p] >= 0 and not _is_probed(model, p):
+                        checksum = _emit_poisson(
+                            model, state, scratch, p, block, end, first_step, n, counts, spikes, checksum
+                        )  # fmt: skip
+                    else:
+                        checksum = _update_block(
+                            model, state, scratch, p, block, end, first_step, n, chunk_start, counts, spikes, checksum
+                        )  # fmt: skip
             state.population_spikes[thread, p] += counts.sum() - before
         if learned is not None:
             checksum, arrived = _learn(

@@ -46,6 +46,7 @@ class Model(NamedTuple):
     population_n_receptors: I8  # (n_pop,)
     population_soft_reset: U1  # (n_pop,)
     population_one_winner: U1  # (n_pop,) 1: one spike a step at most; then one thread has the whole population
+    population_poisson: I8  # (n_pop,) the one Poisson stimulus that all spikes come from, or -1; v then is always 0
     population_theta: F8  # (n_pop, 2) what a spike adds to the threshold (0: nothing), and its decay in a step
     slice_start: I8  # (n_pop, n_threads) the thread's neurons, within the population
     slice_stop: I8  # (n_pop, n_threads)
@@ -78,6 +79,7 @@ class Model(NamedTuple):
     poisson_class_start: I8  # (n_poisson,) in poisson_class: [interval, 1 or n_targets]
     poisson_class_step: I8  # (n_poisson, 2) strides over intervals and neurons (0: the same for all)
     poisson_class: U4  # which row of thresholds
+    poisson_first: U4  # the first threshold of that row: a word above it gives a spike
     poisson_base: I4  # (n_classes,) spikes that are always there
     poisson_n_thresholds: I8  # (n_classes,) a multiple of 4
     poisson_threshold: U4  # (n_classes, most thresholds) the number is base + how many thresholds a word is above

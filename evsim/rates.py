@@ -22,6 +22,7 @@ class Rates:
         self._stimuli = ordered_poissons(network, layout)
         self._start, self._class = model.poisson_class_start, model.poisson_class
         self._values = np.unique(np.concatenate([np.zeros(1), *(p.rates.ravel() for p in self._stimuli)]))
+        self._table = threshold_table(self._values, self._dt)
         self._most = {p.index: float(p.rates.max(initial=0.0)) for p in self._stimuli}
 
     def change(self, name: str, rate: Any) -> dict[str, NDArray[Any]]:
@@ -36,21 +37,21 @@ class Rates:
                 f"{owner}: rate is {rates.max():g} Hz; it must be at most {most:g} Hz, the largest given to "
                 "add_poisson, for which sums of weights were scaled"
             )
-        fields: dict[str, NDArray[Any]] = {}
         values, place = np.unique(np.atleast_1d(rates), return_inverse=True)
         known = np.isin(values, self._values, assume_unique=True)
         if not known.all():
-            fields |= self._learn(values[~known])
+            self._learn(values[~known])
         order = np.argsort(self._values)
         rows = order[np.searchsorted(self._values, values, sorter=order)]
         self._class = self._class.copy()
         first = self._start[number]
         self._class[first : first + n] = rows[place]
-        return {**fields, "poisson_class": self._class}
+        return self.present()
 
     def present(self) -> dict[str, NDArray[Any]]:
         """The fields of Model that hold the rates as they are now."""
-        return {"poisson_class": self._class, **threshold_table(self._values, self._dt)}
+        first = self._table["poisson_threshold"][self._class, 0]
+        return {**self._table, "poisson_class": self._class, "poisson_first": first}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What a checkpoint keeps."""
@@ -59,6 +60,7 @@ class Rates:
     def restore(self, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The fields of Model as they were when `arrays` were kept."""
         self._values, self._class = arrays["rates.values"], arrays["rates.class"]
+        self._table = threshold_table(self._values, self._dt)
         return self.present()
 
     def _find(self, name: str) -> tuple[int, Poisson]:
@@ -73,10 +75,10 @@ class Rates:
             )
         return number, stimulus
 
-    def _learn(self, new: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+    def _learn(self, new: NDArray[np.float64]) -> None:
         """Rows for rates not met before, after those that are kept."""
         if self._values.size + new.size > MOST_CLASSES:
             used, rows = np.unique(self._class, return_inverse=True)
             self._values, self._class = self._values[used], rows.astype(np.uint32)
         self._values = np.concatenate([self._values, new])
-        return threshold_table(self._values, self._dt)
+        self._table = threshold_table(self._values, self._dt)

@@ -9,8 +9,10 @@ from scipy import special
 
 from evsim.layout import Layout
 from evsim.network import Current, Network, Poisson, SpikeSource
+from evsim.neurons import IAF
 
 Arrays = dict[str, Any]
+MOST_OF_FIRST = 20.0  # spikes a step at which no spike at all is still possible
 
 
 def poisson_thresholds(mean: float) -> tuple[int, NDArray[np.uint32]]:
@@ -39,7 +41,9 @@ def poisson_arrays(network: Network, layout: Layout, unit: NDArray[np.float32]) 
     rates = [p.rates.ravel() for p in stimuli]
     values, classes = np.unique(np.concatenate([np.zeros(1), *rates]), return_inverse=True)
     change, change_step, class_start, class_step = _intervals([(p.change_steps, p.rates) for p in stimuli])
+    rows, table = classes[1:].astype(np.uint32), threshold_table(values, network.dt)
     return {
+        "population_poisson": _pure_sources(network, layout, stimuli),
         "poisson_start": start,
         "poisson_range": _ranges(stimuli),
         "poisson_receptor": np.array([p.receptor for p in stimuli], np.int64),
@@ -52,9 +56,34 @@ def poisson_arrays(network: Network, layout: Layout, unit: NDArray[np.float32]) 
         "poisson_change_step": change_step,
         "poisson_class_start": class_start,
         "poisson_class_step": class_step,
-        "poisson_class": classes[1:].astype(np.uint32),
-        **threshold_table(values, network.dt),
+        "poisson_class": rows,
+        "poisson_first": table["poisson_threshold"][rows, 0],
+        **table,
     }
+
+
+def _pure_sources(network: Network, layout: Layout, stimuli: list[Poisson]) -> NDArray[np.int64]:
+    """For each population that only spikes when its one Poisson stimulus does, the number of that; -1 for others."""
+    found = np.full(len(layout.populations), -1, np.int64)
+    for number, p in enumerate(stimuli):
+        population, model = p.target.population, p.target.population.model
+        others = [q.target.population for q in network.projections]
+        others += [q.target.population for q in network.currents]
+        others += [q.target.population for q in stimuli if q is not p]
+        alone = population not in others and len(p.target) == population.size and len(p.rates) == 1
+        plain = (
+            isinstance(model, IAF)
+            and model.tau_syn is None
+            and (model.leak, model.v_reset, model.t_ref, model.i_bias) == (0.0, 0.0, 0.0, 0.0)
+            and isinstance(model.v_threshold, float | int)
+            and isinstance(model.r_mem, float | int)
+            and isinstance(model.v_min, float | int)
+            and 0.0 < model.v_threshold <= p.weight
+        )
+        often = p.rates.max(initial=0.0) * network.dt * 1e-3 > MOST_OF_FIRST
+        if alone and plain and not often and population.initial_v is None and not population.one_winner:
+            found[layout.index(population)] = number
+    return found
 
 
 def threshold_table(rates: NDArray[np.float64], dt: float) -> Arrays:
