@@ -94,7 +94,8 @@ def diehl_cook(neurons: int = 400, inputs: int = 784, rate: float = 128.0, seed:
     net = Network(dt=1.0, seed=seed)
     source = net.add_poisson_source("inputs", inputs, rate=np.full(inputs, rate))
     exc_model = LIF(
-        tau_mem=100.0, v_leak=-65.0, v_threshold=-52.0, v_reset=-60.0, t_ref=5.0, theta_plus=1.5e-4 * neurons, tau_theta=1e7
+        tau_mem=100.0, v_leak=-65.0, v_threshold=-52.0, v_reset=-60.0, t_ref=5.0,
+        theta_plus=1.5e-4 * neurons, tau_theta=1e7,
     )  # fmt: skip
     inh_model = LIF(tau_mem=10.0, v_leak=-60.0, v_threshold=-40.0, v_reset=-45.0, t_ref=2.0)
     exc = net.add_population("exc", neurons, exc_model)
