@@ -3,7 +3,7 @@
 # against and that make the golden data in tests/data/. NEST and Brian2 are in the first, SpikingJelly and BindsNET in
 # the second, since they want PyTorch (BindsNET 0.3.4: Python 3.11 to 3.13).
 # Brian2's C++ standalone mode compiles each network, so a C++ compiler with OpenMP is needed (Debian: g++).
-# Only the CPU is used: TORCH_INDEX=<address of PyTorch's index of CPU wheels> saves 5 GB of CUDA libraries.
+# Only the CPU is used: PyTorch's wheels for the CPU, where pip is told of them, save 5 GB of CUDA libraries.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -32,8 +32,7 @@ PY
 }
 
 make_venv .venv-peers "nest-simulator==3.10.0" "brian2==2.9.*" "numpy<2.4" scipy psutil
-make_venv .venv-peers-torch ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
-    "torch==2.14.*" "spikingjelly==0.0.0.0.14" "bindsnet==0.3.4" tensorboard "numpy<2.5"
+make_venv .venv-peers-torch "torch==2.14.*" "spikingjelly==0.0.0.0.14" "bindsnet==0.3.4" tensorboard "numpy<2.5"
 
 print_versions .venv-peers nest-simulator brian2 numpy scipy psutil cython
 print_versions .venv-peers-torch torch spikingjelly bindsnet numpy

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim.build import Built
-from evsim.learning import FROZEN, NEVER
+from evsim.learning import FROZEN, NEVER, W_MAX, W_MIN
 
 SUM_BITS = 40  # a normalised column's weights are summed in units of the largest weight / 2^SUM_BITS
 
@@ -52,7 +52,8 @@ class Learner:
             self._engine.pull_traces()
             self._learning[0][1].touched[rules.target_start[k] : rules.target_start[k + 1]] = 1
             self._engine.push_traces()
-        unit = 2.0 ** np.ceil(np.log2(np.abs(rules.value[k, 3:5]).max())) / 2.0**SUM_BITS
+        largest = np.abs(rules.value[k, [W_MIN, W_MAX]]).max()
+        unit = 2.0 ** np.ceil(np.log2(largest)) / 2.0**SUM_BITS
         self._engine.normalize(k, total, unit)
 
     def overwrite(self, q: int, places: NDArray[np.int64], weight: NDArray[np.float32], step: int) -> None:

@@ -71,10 +71,10 @@ def _arrive_at_all(rules, traces, learning, k, first, n, ring, place, per_unit, 
 def _arrive_simply(
     rules, traces, k, synapse, start, stop, shift, target_mask, first, ring, slot, per_unit, arrived, x_pre, step
 ):  # fmt: skip
-    """The commonest case, without branches: weights that change at once and along straight lines, in their own order.
+    """The commonest case: weights that change at once, along straight lines.
 
-    Does what `update_before` and `update_after` do. Most targets have spiked at most once since the last arrival;
-    the others are dealt with first.
+    Does what `update_before` and `update_after` do. Most targets have spiked at most three times since the last
+    arrival; the others catch up first.
     """
     due, weight = traces.post_due, traces.weight
     for s in range(start, stop):
