@@ -99,15 +99,21 @@ def last_arrival(rules, traces, k, source, delay, before):
 
 
 @register_jitable(forceinline=True)
+def _catch_up_at(rules, traces, k, target, at, arrived, x_pre):
+    """Let synapse `at` catch up: its weight, or the sum of its changes."""
+    w = traces.weight[at]
+    if rules.option[k, FROZEN] == 1:
+        traces.change[at] = catch_up(rules, traces, k, target, w, traces.change[at], arrived, x_pre)
+    else:
+        traces.weight[at] = catch_up(rules, traces, k, target, w, w, arrived, x_pre)
+
+
+@register_jitable(forceinline=True)
 def update_before(rules, traces, k, target, at, arrived, x_pre):
     """A spike arrives at synapse `at`: what the target's spikes since the last arrival have made of its weight."""
     together = rules.option[k, TOGETHER] == 1
     if traces.post_last[target] >= arrived or (together and arrived > NEVER):
-        w = traces.weight[at]
-        if rules.option[k, FROZEN] == 1:
-            traces.change[at] = catch_up(rules, traces, k, target, w, traces.change[at], arrived, x_pre)
-        else:
-            traces.weight[at] = catch_up(rules, traces, k, target, w, w, arrived, x_pre)
+        _catch_up_at(rules, traces, k, target, at, arrived, x_pre)
 
 
 @register_jitable(forceinline=True)
@@ -142,11 +148,7 @@ def settle_synapse(model, rules, traces, k, target, c, before):
     source = rules.source_start[k] + i64(rules.column_source[c])
     delay = i64(u64(model.synapse[synapse]) >> u64(model.scalars[TARGET_BITS]))
     arrived, x_pre = last_arrival(rules, traces, k, source, delay, before)
-    w = traces.weight[at]
-    if rules.option[k, FROZEN] == 1:
-        traces.change[at] = catch_up(rules, traces, k, target, w, traces.change[at], arrived, x_pre)
-    else:
-        traces.weight[at] = catch_up(rules, traces, k, target, w, w, arrived, x_pre)
+    _catch_up_at(rules, traces, k, target, at, arrived, x_pre)
 
 
 @register_jitable(forceinline=True)
