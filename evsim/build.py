@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evsim import construction
+from evsim.coefficients import CoefficientPool, list_coefficients, resolve, resolve_parameters
 from evsim.cpu_maker import CpuMaker
-from evsim.distributions import Distribution
 from evsim.layout import Layout, lay_out
 from evsim.memory import Memory, estimate_memory
 from evsim.model import DECAY, I4, I8, Model, State
-from evsim.network import Network, Population, SpikeSource
+from evsim.network import Network, SpikeSource
 from evsim.plastic import Learning, build_learning
 from evsim.stimuli import current_arrays, poisson_arrays, train_arrays
 from evsim.synapses import Maker, build_synapses
@@ -117,38 +116,11 @@ def build(
     return Built(model, state, layout, memory, n_synapses, build_learning(network, layout, model))
 
 
-class _CoefficientPool:
-    """Model.parameter_value in the making; equal numbers share one place."""
-
-    def __init__(self, block: int) -> None:
-        self.block = block
-        self.pieces: list[NDArray[np.float32]] = []
-        self.size = 0
-        self.places: dict[float, int] = {}
-
-    def add(self, value: Any) -> tuple[int, int]:
-        """(start, step) of a coefficient: a number or one a neuron."""
-        array = np.asarray(value, np.float64)
-        if array.ndim and array.size and (array == array[0]).all():
-            array = array[0]
-        if array.ndim:
-            return self._append(array.astype(np.float32)), 1
-        number = float(array)
-        if number not in self.places:
-            self.places[number] = self._append(np.full(self.block, number, np.float32))
-        return self.places[number], 0
-
-    def _append(self, piece: NDArray[np.float32]) -> int:
-        self.pieces.append(piece)
-        self.size += piece.size
-        return self.size - piece.size
-
-
 def _neurons(
     layout: Layout, dt: float, key: NDArray[np.int64]
 ) -> tuple[dict[str, Any], list[Any], NDArray[np.float32]]:
     """The coefficient fields of Model, each population's current gain, and the initial v of all neurons."""
-    pool = _CoefficientPool(layout.block)
+    pool = CoefficientPool(layout.block)
     shape = (len(layout.populations), DECAY + 4 * max(int(layout.n_receptors.max()), 1))
     start, step = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     soft, theta = np.zeros(shape[0], np.uint8), np.tile([0.0, 1.0], (shape[0], 1))
@@ -159,15 +131,9 @@ def _neurons(
         if isinstance(model, SpikeSource):
             gains.append(0.0)
             continue
-        values = {
-            name: _resolve(value, population, p, number, key)
-            for number, (name, value) in enumerate(model.parameters().items(), start=1)
-        }
+        values = resolve_parameters(model, population.size, p, key)
         c = model.coefficients(values, dt)
-        listed = [c.leak, c.drive, c.v_threshold, c.v_reset, c.v_min, c.refractory_steps]
-        for receptor in zip(c.decay, c.coupling, c.gain, c.jump, strict=True):
-            listed.extend(receptor)
-        for j, coefficient in enumerate(listed):
+        for j, coefficient in enumerate(list_coefficients(model, c)):
             start[p, j], step[p, j] = pool.add(coefficient)
         for k, tau in enumerate(model.receptors().values()):
             if tau is None:
@@ -176,22 +142,13 @@ def _neurons(
         gains.append(c.current_gain)
         v = model.resting_v(values) if population.initial_v is None else population.initial_v
         first = int(layout.population_start[p])
-        initial_v[first : first + population.size] = _resolve(v, population, p, 0, key)
+        initial_v[first : first + population.size] = resolve(v, population.size, p, 0, key)
     fields = {
         "population_soft_reset": soft,
         "population_one_winner": np.array([population.one_winner for population in layout.populations], np.uint8),
         "population_theta": theta,
-        "parameter_value": np.concatenate([np.zeros(0, np.float32), *pool.pieces]),
+        "parameter_value": pool.values(),
         "parameter_start": start,
         "parameter_step": step,
     }
     return fields, gains, initial_v
-
-
-def _resolve(value: Any, population: Population, p: int, number: int, key: NDArray[np.int64]) -> Any:
-    """A number or array as float64; a distribution drawn for every neuron."""
-    if not isinstance(value, Distribution):
-        return np.asarray(value, np.float64)
-    drawn = np.empty(population.size)
-    construction.draw_values(value.quantile_table(), population.size, number, p, *key, drawn)
-    return drawn

@@ -11,12 +11,11 @@ from scipy import sparse
 from evsim import checks
 from evsim.connectivity import Rule, from_sparse
 from evsim.distributions import Distribution
+from evsim.neuron_checks import check_neurons, describe
 from evsim.neurons import IAF, LIF
 from evsim.plasticity import PairSTDP
 
 __all__ = ["Current", "Network", "Poisson", "Population", "Projection", "Slice", "SpikeSource"]
-
-MAX_REFRACTORY = 2**24  # steps; as float32, in which kernels read it, still exact
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +46,7 @@ class Population:
         """The model's parameters: numbers, or words for what differs between neurons."""
         if isinstance(self.model, SpikeSource):
             return {"spikes": int(self.model.steps.size)}
-        return {name: _short(value) for name, value in self.model.parameters().items()}
+        return {name: describe(value) for name, value in self.model.parameters().items()}
 
     def all(self) -> "Slice":
         """The whole population as a slice."""
@@ -181,7 +180,7 @@ class Network:
             raise TypeError(f"population {name!r}: model is {model!r}; it must be an evsim.LIF or evsim.IAF")
         owner = self._new_name(name)
         n = checks.size(owner, "n", n, low=1)
-        _check_model(owner, model, n, self.dt)
+        check_neurons(owner, model, n, self.dt)
         if v is not None and not isinstance(v, Distribution):
             v = checks.numbers(owner, "v", v, (n,), unit="mV")
         return self._add(Population(name, n, model, v, bool(one_winner)))
@@ -358,17 +357,17 @@ class Network:
                     "target": repr(q.target),
                     "rule": q.rule.name,
                     "synapses": q.expected_synapses(),
-                    "weight": _short(q.weight),
-                    "delay": _short(q.delay),
+                    "weight": describe(q.weight),
+                    "delay": describe(q.delay),
                 }
                 for q in self.projections
             ],
             "poisson": [
-                {"name": s.name, "target": repr(s.target), "rate": _short(s.rates), "weight": s.weight}
+                {"name": s.name, "target": repr(s.target), "rate": describe(s.rates), "weight": s.weight}
                 for s in self.poissons
             ],
             "current": [
-                {"name": s.name, "target": repr(s.target), "amplitude": _short(s.amplitudes)} for s in self.currents
+                {"name": s.name, "target": repr(s.target), "amplitude": describe(s.amplitudes)} for s in self.currents
             ],
         }
 
@@ -491,18 +490,6 @@ def _checked_name(what: str, name: Any) -> str:
     return name
 
 
-def _short(value: Any) -> float | str:
-    """A number as it is; anything more in words."""
-    if isinstance(value, Distribution):
-        return str(value)
-    array = np.asarray(value)
-    if array.size == 1:
-        number = float(array.reshape(()))
-        return number if np.isfinite(number) else str(number)
-    low, high = (array.min(), array.max()) if array.size else (0.0, 0.0)
-    return f"array {array.shape}, {low:g} to {high:g}"
-
-
 def _check_plasticity(owner: str, plasticity: Any, weight: Any, dt: float) -> None:
     if not isinstance(plasticity, PairSTDP):
         raise TypeError(f"{owner}: plasticity is {plasticity!r}; it must be an evsim.PairSTDP")
@@ -513,46 +500,3 @@ def _check_plasticity(owner: str, plasticity: Any, weight: Any, dt: float) -> No
             f"{owner}: initial weights run from {low:g} to {high:g}; they must lie between w_min = "
             f"{plasticity.w_min:g} and w_max = {plasticity.w_max:g}"
         )
-
-
-def _check_model(owner: str, model: LIF | IAF, n: int, dt: float) -> None:
-    try:
-        parameters = model.parameters()
-    except ValueError as error:
-        raise ValueError(f"{owner}: {error}") from None
-    bounds: dict[str, tuple[Any, Any]] = {}
-    for name, value in parameters.items():
-        low, inclusive, unit = model.limits.get(name.split(".")[0], (-np.inf, True, ""))
-        if isinstance(value, Distribution):
-            smallest, largest = value.bounds()
-            if smallest < low:
-                raise ValueError(
-                    f"{owner}: {name} is drawn from {value}, which reaches {smallest:g}; it must be "
-                    f"{'at least' if inclusive else 'above'} {low:g} {unit}; bound it with low="
-                )
-            bounds[name] = (smallest, largest)
-        else:
-            array = checks.numbers(
-                owner, name, value, (n,), low, inclusive, unit, infinite=name in model.may_be_infinite
-            )
-            bounds[name] = (array, array)
-    for name in model.one_for_all & parameters.keys():
-        given: Any = parameters[name]
-        if isinstance(given, Distribution) or np.ndim(given) > 0:
-            raise ValueError(f"{owner}: {name} is {_short(given)}; it must be one number for all neurons")
-    longest = np.max(bounds["t_ref"][1])
-    if longest / dt > MAX_REFRACTORY:
-        raise ValueError(
-            f"{owner}: t_ref is up to {longest:g} ms; it must be at most {MAX_REFRACTORY * dt:g} ms "
-            f"({MAX_REFRACTORY} steps)"
-        )
-    for name in ("v_reset", "v_min"):
-        if name not in bounds:  # the soft reset
-            continue
-        highest, threshold = np.broadcast_arrays(bounds[name][1], bounds["v_threshold"][0])
-        good = highest < threshold
-        if not good.all():
-            at = checks.first_bad(highest, good, name)
-            raise ValueError(
-                f"{owner}: {at}, v_threshold {threshold[~good].flat[0]:g}; {name} must be below v_threshold"
-            )

@@ -14,10 +14,10 @@ LEVELS = [
     ["versions", "philox", "dynamics", "model", "analysis", "labelling", "io", "cuda_kernels.target"],
     ["distributions", "plotting", "tally", "learning", "cuda_kernels.machine_code"],
     ["checks", "neurons", "plastic_dynamics", "cuda_kernels.phases"],
-    ["connectivity", "plasticity", "learning_kernels", "cuda_kernels.advance", "cuda_kernels.columns"],
+    ["connectivity", "neuron_checks", "plasticity", "learning_kernels", "cuda_kernels.advance", "cuda_kernels.columns"],
     ["cpu_kernels", "cuda_kernels.learn"],
     ["network", "construction"],
-    ["layout", "cuda_kernels.construction"],
+    ["layout", "coefficients", "cuda_kernels.construction"],
     ["stimuli", "plastic"],
     ["memory", "synapses", "rates"],
     ["cpu_maker", "cuda_kernels.maker"],
@@ -57,7 +57,7 @@ ONLY = {
     "cuda_kernels.construction": {"cuda_kernels.target", "construction"},
     "cuda_kernels.machine_code": {"cuda_kernels.target"},
     "construction": {"jit", "philox", "connectivity"},
-    "network": {"checks", "connectivity", "distributions", "neurons", "plasticity"},
+    "network": {"checks", "connectivity", "distributions", "neuron_checks", "neurons", "plasticity"},
 }
 MODULES = {
     ".".join(path.relative_to(folder.parent).with_suffix("").parts).removeprefix("evsim."): path
