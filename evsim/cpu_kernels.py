@@ -181,7 +181,7 @@ def _choose_winner(v, at, v_pre, n, refractory, fired, threshold, at_threshold, 
     for i in range(n):
         if fired[i] != i32(0) and i != winner:
             fired[i] = i32(0)
-            v[at + i] = reset(v[at + i], value[at_reset + i], soft)
+            v[at + i] = reset(v[at + i], value[at_reset + i], soft, i32(1))
             refractory[at + i] = i32(value[at_refractory + i])
 
 
@@ -216,7 +216,7 @@ def _emit(
         for i in range(pair << u64(1), min((pair << u64(1)) + u64(2), n)):
             if fired[i] != i32(0):
                 neuron = at + i
-                v[neuron] = reset(v[neuron], value[at_reset + i], soft)
+                v[neuron] = reset(v[neuron], value[at_reset + i], soft, i32(1))
                 refractory[neuron] = i32(value[at_refractory + i])
                 spikes[w, u64(count)] = u32(neuron)
                 count += 1
