@@ -7,6 +7,8 @@ the summed weight of the spikes that arrive at receptor k in this step:
     i_k <- decay_k * i_k + gain_k * x_k
     spike if v >= v_threshold;  then v <- v_reset (hard)  or  v <- v - v_reset (soft),  refractory for t_ref
 
+Multi-spike neurons spike n = trunc(v / v_threshold) times in such a step, and their soft reset is v <- v - n * v_reset.
+
 The coefficients are computed by the host once, in float64 (see `neurons`); no function here is transcendental.
 """
 
@@ -16,6 +18,8 @@ from evsim.jit import fma, product, register_jitable
 
 f32 = np.float32
 i32 = np.int32
+
+MAX_SPIKES = 255  # of a multi-spike neuron in a step
 
 
 @register_jitable
@@ -45,9 +49,18 @@ def fire(v, v_threshold, refractory):
 
 
 @register_jitable
-def reset(v, v_reset, soft):
-    """The membrane potential after a spike: set to v_reset (hard) or lowered by it (soft)."""
-    return v - v_reset if soft else v_reset
+def count_spikes(v, v_threshold, refractory):
+    """The spikes of a multi-spike neuron, trunc(v / v_threshold) where it fires; MAX_SPIKES + 1 stands for more."""
+    if not fire(v, v_threshold, refractory):
+        return i32(0)
+    n = v / v_threshold
+    return i32(n) if n < f32(MAX_SPIKES + 1) else i32(MAX_SPIKES + 1)
+
+
+@register_jitable
+def reset(v, v_reset, soft, n):
+    """The membrane potential after n spikes: set to v_reset (hard) or lowered by it for each (soft)."""
+    return fma(f32(-n), v_reset, v) if soft else v_reset
 
 
 @register_jitable

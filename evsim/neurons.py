@@ -41,6 +41,7 @@ class Coefficients:
     gain: list[Any]
     jump: list[Any]
     soft_reset: bool
+    multi_spike: bool = False  # as many spikes in a step as v holds thresholds, rather than one
     theta_plus: float = 0.0
     theta_decay: float = 1.0
 
@@ -112,6 +113,10 @@ class NeuronModel:
     def resting_v(self, values: Values) -> Any:
         """The initial membrane potential where the user gives none."""
         return values.get("v_leak", 0.0)
+
+    def coefficients(self, values: Values, dt: float) -> Coefficients:
+        """The constants of the update for a step of dt (ms)."""
+        raise NotImplementedError
 
     def _reset(self, values: Values) -> tuple[Any, bool]:
         """The reset value of the update, and whether the reset is soft."""
