@@ -49,7 +49,7 @@ def build(
     Raises
     ------
     MemoryError : the network does not fit; names the population or projection that takes most.
-    ValueError : the network is empty, or a delay is too long to store.
+    ValueError : the network is empty, projections of delay 0 form a cycle, or a delay is too long to store.
     """
     layout = lay_out(network, n_threads)
     maker = maker_type(network, layout)
@@ -67,6 +67,8 @@ def build(
         population_size=np.array([p.size for p in layout.populations], np.int64),
         population_input=layout.population_input,
         population_n_receptors=layout.n_receptors,
+        population_stage=layout.stage,
+        population_multi_spike=np.array([p.multi_spike for p in layout.populations], np.uint8),
         slice_start=layout.slice_start,
         slice_stop=layout.slice_stop,
         **coefficient_fields,
@@ -87,6 +89,7 @@ def build(
                 layout.target_bits,
                 (layout.ring_slots << layout.target_bits) - 1,
                 *key,
+                layout.n_stages,
             ],
             np.int64,
         ),
@@ -101,9 +104,9 @@ def build(
         learning=np.ones(1, np.uint8),
         input_current=np.zeros(layout.n_inputs, np.float32),
         ring=ring,
-        window_spike=np.zeros((2, layout.window, layout.n_neurons), np.uint32),
+        window_spike=np.zeros((2, layout.window, int(layout.thread_spikes.sum())), np.uint32),
         window_count=np.zeros((2, layout.window, n_threads * 8), np.int64),
-        spike_offset=np.cumsum(np.concatenate([[0], layout.thread_neurons])),
+        spike_offset=np.cumsum(np.concatenate([[0], layout.thread_spikes])),
         record_step=np.zeros((n_threads, 0), np.int64),
         record_neuron=np.zeros((n_threads, 0), np.uint32),
         record_count=np.zeros((2, n_threads * 8), np.int64),
@@ -133,6 +136,10 @@ def _neurons(
             continue
         values = resolve_parameters(model, population.size, p, key)
         c = model.coefficients(values, dt)
+        if c.multi_spike and not (np.asarray(c.v_threshold) > 0.0).all():
+            raise ValueError(f"population {population.name!r}: v_threshold must be above 0 for several spikes in a step")
+        if c.multi_spike and c.theta_plus != 0.0:
+            raise ValueError(f"population {population.name!r}: a threshold that adapts allows one spike in a step only")
         for j, coefficient in enumerate(list_coefficients(model, c)):
             start[p, j], step[p, j] = pool.add(coefficient)
         for k, tau in enumerate(model.receptors().values()):

@@ -164,8 +164,10 @@ def weight(owner: str, value: Any, shape: tuple[int, ...] | None) -> Any:
 
 
 def delay(owner: str, value: Any, shape: tuple[int, ...] | None, dt: float) -> Any:
-    """A delay (ms) of at least dt; off-grid values are rounded to the grid with a warning."""
+    """A delay (ms) of at least dt, or 0 for all synapses; others off the grid are rounded to it with a warning."""
     value = _synaptic(owner, "delay", "delays must be finite", value, shape)
+    if not isinstance(value, Distribution) and value.size and not value.any():
+        return np.zeros(())
     shortest = value.bounds()[0] if isinstance(value, Distribution) else value
     # a distribution's draws are rounded to the grid, so those above dt / 2 become dt
     floor = 0.5 * dt if isinstance(value, Distribution) else dt * (1.0 - 1e-9)
@@ -174,7 +176,8 @@ def delay(owner: str, value: Any, shape: tuple[int, ...] | None, dt: float) -> A
     if not good.all():
         bounded = f"; bound the distribution with low={dt:g}" if isinstance(value, Distribution) else ""
         raise ValueError(
-            f"{owner}: {first_bad(array, good, 'delay')} ms; a delay must be at least dt = {dt:g} ms{bounded}"
+            f"{owner}: {first_bad(array, good, 'delay')} ms; a delay must be at least dt = {dt:g} ms, or 0 for "
+            f"the whole projection{bounded}"
         )
     if not isinstance(value, Distribution):
         steps = np.rint(value / dt)

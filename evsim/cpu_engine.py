@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from evsim import learning_kernels
 from evsim.build import Built
 from evsim.cpu_kernels import advance
-from evsim.layout import Layout
+from evsim.layout import NO_EXCESS, Layout
 from evsim.learning import Rules, Traces
 from evsim.model import Model, State
 
@@ -20,7 +20,7 @@ class CpuEngine:
     """Advances a network compiled for as many threads; the calling thread is one of them."""
 
     def __init__(self, built: Built) -> None:
-        self._threads = built.layout.n_threads
+        self._layout, self._threads = built.layout, built.layout.n_threads
         self._pool = ThreadPoolExecutor(max(self._threads - 1, 1), thread_name_prefix="evsim")
         self._scratch = [_scratch(built.state, built.layout) for _ in range(self._threads)]
         self._learning: list[tuple[Rules, Traces] | None] = list(built.learning) or [None] * self._threads
@@ -41,7 +41,10 @@ class CpuEngine:
         self._chunk = first_step, n_steps
 
     def wait(self) -> int:
-        """Advance through the chunk; returns the steps done, fewer where the record of spikes is full."""
+        """Advance through the chunk; returns the steps done, fewer where the record of spikes is full.
+
+        Raises RuntimeError where a multi-spike neuron would have spiked too often.
+        """
         arguments = [
             (self._model, self._state, self._learning[t], *self._scratch[t], t, *self._chunk)
             for t in range(self._threads)
@@ -50,6 +53,7 @@ class CpuEngine:
         results = [advance(*arguments[0])]
         wait(others)
         results += [other.result() for other in others]
+        self._layout.check_excess(min(int(block[-1][0]) for block, _, _ in self._scratch))
         self._used = [int(used) for _, used in results]
         return int(results[0][0])
 
@@ -105,6 +109,7 @@ def _scratch(state: State, layout: Layout) -> tuple[Any, ...]:
         fired,
         fired.view(np.uint64),
         np.zeros(layout.block, np.float32),
+        np.full(1, NO_EXCESS, np.int64),
     )
     rows = tuple(np.zeros(ROWS, kind) for kind in (np.uint64, np.uint64, np.uint64, np.int64))
     return block, np.zeros(layout.window, np.int64), rows

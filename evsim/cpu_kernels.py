@@ -3,11 +3,25 @@
 A window is as many steps as the shortest delay, so no spike of a window arrives within it: threads meet once a
 window. A thread adds spikes to its own targets only (rows are stored per source and thread), so there are no
 atomics, and fixed-point sums make the order of spikes irrelevant.
+
+Where some delays are 0 a window is one step, in stages: the populations of a stage are updated, threads meet, and
+what arrives in the same step is delivered before the next stage; all else after the last one.
 """
 
 import numpy as np
 
-from evsim.dynamics import adapted, count_passed, decay_current, decay_theta, fire, integrate, receive, reset
+from evsim.dynamics import (
+    MAX_SPIKES,
+    adapted,
+    count_passed,
+    count_spikes,
+    decay_current,
+    decay_theta,
+    fire,
+    integrate,
+    receive,
+    reset,
+)
 from evsim.jit import atomic_add, atomic_load, compile_kernel, prefetch, register_jitable, yield_core
 from evsim.learning_kernels import arrive, note_posts, note_source, note_step
 from evsim.model import (
@@ -19,6 +33,7 @@ from evsim.model import (
     KEY0,
     KEY1,
     LEAK,
+    N_STAGES,
     N_THREADS,
     REFRACTORY_STEPS,
     RING_MASK,
@@ -157,6 +172,20 @@ def _fire(v, at, v_pre, n, refractory, fired, value, at_threshold):
 
 
 @register_jitable
+def _fire_often(v, at, v_pre, n, refractory, fired, value, at_threshold):
+    """The same for multi-spike neurons, noting how many spikes each has; returns whether one would have too many."""
+    excess = False
+    for i in range(n):
+        left = refractory[at + i]
+        spikes = count_spikes(v_pre[i], value[at_threshold + i], left)
+        excess = excess or spikes > i32(MAX_SPIKES)
+        fired[i] = min(spikes, i32(MAX_SPIKES))
+        refractory[at + i] = max(left - i32(1), i32(0))
+        v[at + i] = v_pre[i]
+    return excess
+
+
+@register_jitable
 def _adapt(theta, at, n, decay, value, at_threshold, threshold):
     """Let the thresholds of a block decay, and write what they now are."""
     for i in range(n):
@@ -206,7 +235,7 @@ def _emit(
     checksum,
     neuron_spikes,
 ):
-    """Reset the neurons that fired and append them to spikes[w]; returns (new count, checksum).
+    """Reset the neurons that fired and append each to spikes[w], once a spike; returns (new count, checksum).
 
     `pairs` is `fired` read two at a time: most are zero.
     """
@@ -216,12 +245,13 @@ def _emit(
         for i in range(pair << u64(1), min((pair << u64(1)) + u64(2), n)):
             if fired[i] != i32(0):
                 neuron = at + i
-                v[neuron] = reset(v[neuron], value[at_reset + i], soft, i32(1))
+                v[neuron] = reset(v[neuron], value[at_reset + i], soft, fired[i])
                 refractory[neuron] = i32(value[at_refractory + i])
-                spikes[w, u64(count)] = u32(neuron)
-                count += 1
-                neuron_spikes[neuron] += 1
-                checksum += spike_hash(step, neuron - start, p)
+                for _ in range(fired[i]):
+                    spikes[w, u64(count)] = u32(neuron)
+                    count += 1
+                neuron_spikes[neuron] += fired[i]
+                checksum += spike_hash(step, neuron - start, p) * u64(fired[i])
     return count, checksum
 
 
@@ -301,7 +331,7 @@ def _is_probed(model, p):
 @compile_kernel
 def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, chunk_start, counts, spikes, checksum):
     """Advance neurons [first, stop) of population p through n_steps; returns the checksum of their spikes."""
-    x, drive, word, fired, fired_pairs, adapted_threshold = scratch
+    x, drive, word, fired, fired_pairs, adapted_threshold, excess = scratch
     v, refractory, current, ring = state.neuron_v, state.neuron_refractory, state.input_current, state.ring
     value, unit = model.parameter_value, model.input_unit
     start, stride = model.parameter_start, model.parameter_step
@@ -351,7 +381,10 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
             decay = theta_decay if learning else 1.0
             _adapt(state.neuron_theta, neuron, n, decay, value, at_threshold, adapted_threshold)
             threshold, at_own = adapted_threshold, u64(0)
-        _fire(v, neuron, drive, n, refractory, fired, threshold, at_own)
+        if model.population_multi_spike[p] == 0:
+            _fire(v, neuron, drive, n, refractory, fired, threshold, at_own)
+        elif _fire_often(v, neuron, drive, n, refractory, fired, threshold, at_own):
+            excess[0] = min(excess[0], step * model.population_size.size + p)
         if model.population_one_winner[p] == 1:
             _choose_winner(
                 v, neuron, drive, n, refractory, fired, threshold, at_own, value, at_reset, at_refractory, soft
@@ -477,19 +510,24 @@ def _deliver_rows(model, ring, n_rows, row_start, row_stop, row_base, row_projec
 
 
 @register_jitable(forceinline=True)
-def _deliver_window(model, state, learned, rows, thread, parity, first_step, n_steps):
-    """Deliver all spikes of a window to the targets of one thread; returns the number of synaptic events."""
+def _deliver_window(model, state, learned, rows, thread, parity, turn, first_step, n_steps, same_step):
+    """Deliver spikes of a window to the targets of one thread; returns the number of synaptic events.
+
+    With `same_step` over delays of 0 only, without it over all others.
+    """
     row_start, row_stop, row_base, row_projection = rows
     n_threads, target_bits = u64(model.scalars[N_THREADS]), u64(model.scalars[TARGET_BITS])
     n_rows, events = u64(0), u64(0)
     for w in range(u64(n_steps)):
         base = u64(first_step + w) << target_bits
-        if learned is not None:
+        if learned is not None and not same_step:
             note_step(learned[0], learned[1], first_step + i64(w))
         for t in range(n_threads):
             first = u64(state.spike_offset[t])
+            stop = first + u64(state.window_count[turn, w, t * u64(8)])
+            first += u64(state.window_count[turn, w, t * u64(8) + u64(1)])
             p = 0
-            for j in range(first, first + u64(state.window_count[parity, w, t * u64(8)])):
+            for j in range(first, stop):
                 neuron = i64(state.window_spike[parity, w, j])
                 if neuron < model.population_start[p]:
                     p = 0
@@ -497,6 +535,8 @@ def _deliver_window(model, state, learned, rows, thread, parity, first_step, n_s
                     p += 1
                 for q in range(model.outgoing_start[p], model.outgoing_start[p + 1]):
                     if neuron < model.projection_source[q, 0] or neuron >= model.projection_source[q, 1]:
+                        continue
+                    if (model.projection_same_step[q] == 1) != same_step:
                         continue
                     if learned is not None and learned[0].number[q] >= 0:
                         source = neuron - model.projection_source[q, 0]
@@ -514,21 +554,25 @@ def _deliver_window(model, state, learned, rows, thread, parity, first_step, n_s
                         _deliver_rows(model, state.ring, n_rows, row_start, row_stop, row_base, row_projection)
                         n_rows = u64(0)
     _deliver_rows(model, state.ring, n_rows, row_start, row_stop, row_base, row_projection)
-    if learned is not None:
+    if learned is not None and not same_step:
         note_step(learned[0], learned[1], first_step + n_steps)
     return events
 
 
 @register_jitable(forceinline=True)
-def _learn(model, state, learned, scratch, thread, first_step, n_steps, chunk_start, counts, spikes, checksum):
-    """Advance the populations that plastic synapses go to, step by step; returns (checksum, synaptic events)."""
+def _learn(model, state, learned, scratch, thread, stage, first_step, n_steps, chunk_start, counts, spikes, checksum):
+    """Advance the populations of a stage that plastic synapses go to, step by step.
+
+    Returns (checksum, synaptic events).
+    """
     rules, traces = learned
     events = u64(0)
     for w in range(n_steps):
         step = first_step + w
-        events += arrive(model, state.ring, rules, traces, state.learning[0] == 1, thread, step)
+        if stage == 0:
+            events += arrive(model, state.ring, rules, traces, state.learning[0] == 1, thread, step)
         for p in range(model.population_size.size):
-            if rules.learns[p] == 0:
+            if rules.learns[p] == 0 or model.population_stage[p] != stage:
                 continue
             before = counts[w]
             first, stop = model.slice_start[p, thread], model.slice_stop[p, thread]
@@ -543,6 +587,33 @@ def _learn(model, state, learned, scratch, thread, first_step, n_steps, chunk_st
     return checksum, events
 
 
+@register_jitable(forceinline=True)
+def _update(model, state, learned, scratch, thread, stage, first_step, n, chunk_start, counts, spikes, checksum):
+    """Advance the thread's neurons of a stage through n steps, but for those that learn; returns the checksum."""
+    size = scratch[0].size
+    for p in range(model.population_size.size):
+        if model.population_stage[p] != stage or (learned is not None and learned[0].learns[p] == 1):
+            continue
+        first, stop = model.slice_start[p, thread], model.slice_stop[p, thread]
+        before = counts.sum()
+        if model.population_input[p] < 0:
+            if first < stop:
+                checksum = _emit_trains(model, state, p, first_step, n, counts, spikes, checksum)
+        else:
+            for block in range(first, stop, size):
+                end = min(block + size, stop)
+                if model.population_poisson[p] >= 0 and not _is_probed(model, p):
+                    checksum = _emit_poisson(
+                        model, state, scratch, p, block, end, first_step, n, counts, spikes, checksum
+                    )  # fmt: skip
+                else:
+                    checksum = _update_block(
+                        model, state, scratch, p, block, end, first_step, n, chunk_start, counts, spikes, checksum
+                    )  # fmt: skip
+        state.population_spikes[thread, p] += counts.sum() - before
+    return checksum
+
+
 @compile_kernel
 def advance(model, state, learned, scratch, counts, rows, thread, chunk_start, n_steps):
     """Advance by up to n_steps from step chunk_start, as thread `thread` of all; `learned` is None or (Rules, Traces).
@@ -550,52 +621,44 @@ def advance(model, state, learned, scratch, counts, rows, thread, chunk_start, n
     Returns the steps done and the spikes recorded by this thread. Stops early, with all threads at the same step,
     when one more window might not fit in the spike record.
     """
-    n_threads, window = model.scalars[N_THREADS], model.scalars[WINDOW]
-    capacity, size = state.record_step.shape[1], scratch[0].size
+    n_threads, window, n_stages = model.scalars[N_THREADS], model.scalars[WINDOW], model.scalars[N_STAGES]
+    capacity = state.record_step.shape[1]
     used = i64(0)  # not plain 0, which is a type of its own: callees would be compiled twice
     checksum, events = u64(0), u64(0)
     done = 0
-    parity = i64(0)
+    parity, turn = i64(0), i64(0)
     while done < n_steps:
         first_step = chunk_start + done
         n = min(window, n_steps - done)
         counts[:] = 0
         spikes = state.window_spike[parity, :, state.spike_offset[thread] :]
-        for p in range(model.population_size.size):
-            first, stop = model.slice_start[p, thread], model.slice_stop[p, thread]
-            before = counts.sum()
-            if learned is not None and learned[0].learns[p] == 1:
-                continue
-            if model.population_input[p] < 0:
-                if first < stop:
-                    checksum = _emit_trains(model, state, p, first_step, n, counts, spikes, checksum)
-            else:
-                for block in range(first, stop, size):
-                    end = min(block + size, stop)
-                    if model.population_poisson[p] >= 0 and not _is_probed(model, p):
-                        checksum = _emit_poisson(
-                            model, state, scratch, p, block, end, first_step, n, counts, spikes, checksum
-                        )  # fmt: skip
-                    else:
-                        checksum = _update_block(
-                            model, state, scratch, p, block, end, first_step, n, chunk_start, counts, spikes, checksum
-                        )  # fmt: skip
-            state.population_spikes[thread, p] += counts.sum() - before
-        if learned is not None:
-            checksum, arrived = _learn(
-                model, state, learned, scratch, thread, first_step, n, chunk_start, counts, spikes, checksum
-            )  # fmt: skip
-            events += arrived
-        for w in range(n):
-            state.window_count[parity, w, thread * 8] = counts[w]
-        used = _record_spikes(model, state, thread, first_step, n, counts, spikes, used)
-        state.record_count[parity, thread * 8] = used
-        _meet(state.barrier, u64(n_threads))
         full = False
-        for t in range(n_threads):
-            most = window * (state.spike_offset[t + 1] - state.spike_offset[t])
-            full = full or (capacity > 0 and state.record_count[parity, t * 8] + most > capacity)
-        events += _deliver_window(model, state, learned, rows, u64(thread), parity, first_step, n)
+        for stage in range(n_stages):
+            last = stage == n_stages - 1
+            for w in range(n):  # delays of 0 concern the spikes of this stage only
+                state.window_count[turn, w, thread * 8 + 1] = 0 if last else counts[w]
+            checksum = _update(
+                model, state, learned, scratch, thread, stage, first_step, n, chunk_start, counts, spikes, checksum
+            )  # fmt: skip
+            if learned is not None:
+                checksum, arrived = _learn(
+                    model, state, learned, scratch, thread, stage, first_step, n, chunk_start, counts, spikes, checksum
+                )  # fmt: skip
+                events += arrived
+            for w in range(n):
+                state.window_count[turn, w, thread * 8] = counts[w]
+            if last:
+                used = _record_spikes(model, state, thread, first_step, n, counts, spikes, used)
+                state.record_count[parity, thread * 8] = used
+            _meet(state.barrier, u64(n_threads))
+            if last:
+                for t in range(n_threads):
+                    most = window * (state.spike_offset[t + 1] - state.spike_offset[t])
+                    full = full or (capacity > 0 and state.record_count[parity, t * 8] + most > capacity)
+            events += _deliver_window(
+                model, state, learned, rows, u64(thread), parity, turn, first_step, n, not last
+            )  # fmt: skip
+            turn = 1 - turn
         done += n
         parity = 1 - parity
         if full:

@@ -7,6 +7,8 @@ the summed weight of the spikes that arrive at receptor k in this step:
     i_k <- decay_k * i_k + gain_k * x_k
     spike if v >= v_threshold;  then v <- v_reset (hard)  or  v <- v - v_reset (soft),  refractory for t_ref
 
+Multi-spike neurons spike n = trunc(v / v_threshold) times in such a step, and their soft reset is v <- v - n * v_reset.
+
 The coefficients are computed by the host once, in float64 (see `neurons`); no function here is transcendental.
 """
 

@@ -1,16 +1,20 @@
 """Where populations, inputs and threads lie in the flat arrays: known before anything is allocated."""
 
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evsim.distributions import Distribution
+from evsim.dynamics import MAX_SPIKES
 from evsim.model import BLOCK, GROUP
 from evsim.network import Network, Population, Projection, SpikeSource
 
 MAX_WINDOW = 16  # steps; a longer window gains nothing and takes memory
 SYNAPSE_BITS = 32
+NO_EXCESS = 2**62  # later than any step * n_pop + population: see Layout.check_excess
 
 
 @dataclass(frozen=True)
@@ -24,9 +28,10 @@ class Layout:
     n_receptors: NDArray[np.int64]  # (n_pop,)
     slice_start: NDArray[np.int64]  # (n_pop, n_threads)
     slice_stop: NDArray[np.int64]
+    stage: NDArray[np.int64]  # (n_pop,) the longest chain of projections of delay 0 that leads to it
     n_inputs: int
     target_bits: int
-    min_delay: int  # steps
+    min_delay: int  # steps, of those that are not 0
     max_delay: int
 
     @property
@@ -36,8 +41,14 @@ class Layout:
 
     @property
     def window(self) -> int:
-        """Steps between two exchanges of spikes."""
-        return min(self.min_delay, MAX_WINDOW)
+        """Steps between two exchanges of spikes; one where they are exchanged within a step, or can be very many."""
+        single = self.n_stages > 1 or any(p.multi_spike for p in self.populations)
+        return 1 if single else min(self.min_delay, MAX_WINDOW)
+
+    @property
+    def n_stages(self) -> int:
+        """Parts of a step, after each of which spikes are exchanged."""
+        return int(self.stage.max()) + 1
 
     @property
     def block(self) -> int:
@@ -50,9 +61,10 @@ class Layout:
         return int(1 << (self.max_delay - 1).bit_length())
 
     @property
-    def thread_neurons(self) -> NDArray[np.int64]:
-        """Neurons of each thread, (n_threads,)."""
-        return (self.slice_stop - self.slice_start).sum(axis=0)
+    def thread_spikes(self) -> NDArray[np.int64]:
+        """Spikes that each thread's neurons can have in a step, (n_threads,)."""
+        of_neuron = np.array([[MAX_SPIKES if p.multi_spike else 1] for p in self.populations])
+        return ((self.slice_stop - self.slice_start) * of_neuron).sum(axis=0)
 
     def index(self, population: Population) -> int:
         """The population's number."""
@@ -69,6 +81,16 @@ class Layout:
         return np.searchsorted(self.slice_stop[p], groups, side="right")
 
 
+    def check_excess(self, excess: int) -> None:
+        """Refuse to go on where a multi-spike neuron would have spiked too often: at step * n_pop + population."""
+        if excess < NO_EXCESS:
+            step, p = divmod(excess, len(self.populations))
+            raise RuntimeError(
+                f"population {self.populations[p].name!r}: in step {step} a neuron would spike more than {MAX_SPIKES} "
+                "times, the most there can be; raise its v_threshold, or lower the weights of its input"
+            )
+
+
 def padded(n: int) -> int:
     """n rounded up to whole groups."""
     return -(-n // GROUP) * GROUP
@@ -76,6 +98,8 @@ def padded(n: int) -> int:
 
 def delay_range(projection: Projection, dt: float) -> tuple[int, int]:
     """The shortest and longest delay of a projection in steps."""
+    if projection.same_step:
+        return 0, 0
     delay = projection.delay
     if isinstance(delay, Distribution):
         low, high = delay.bounds()
@@ -85,7 +109,10 @@ def delay_range(projection: Projection, dt: float) -> tuple[int, int]:
 
 
 def lay_out(network: Network, n_threads: int) -> Layout:
-    """Place the network for `n_threads` threads; refuses no neurons, and a delay too long to store."""
+    """Place the network for `n_threads` threads.
+
+    Refuses no neurons, a cycle of projections of delay 0, and a delay too long to store.
+    """
     populations = list(network.populations.values())
     if not populations:
         raise ValueError("network: it has no population; add one with add_population")
@@ -110,11 +137,31 @@ def lay_out(network: Network, n_threads: int) -> Layout:
         n_receptors=np.array(receptors, np.int64),
         slice_start=slice_start,
         slice_stop=slice_stop,
+        stage=_stages(network, populations),
         n_inputs=int(inputs[-1]),
         target_bits=target_bits,
-        min_delay=min((low for low, _ in ranges), default=MAX_WINDOW),
-        max_delay=max((high for _, high in ranges), default=1),
+        min_delay=min((low for low, _ in ranges if low > 0), default=MAX_WINDOW),
+        max_delay=max((high for _, high in ranges if high > 0), default=1),
     )
+
+
+def _stages(network: Network, populations: list[Population]) -> NDArray[np.int64]:
+    """The longest chain of projections of delay 0 that leads to each population."""
+    sources: dict[Population, dict[Population, str]] = {p: {} for p in populations}
+    for q in network.projections:
+        if q.same_step:
+            sources[q.target.population][q.source.population] = q.name
+    stage: dict[Population, int] = {}
+    try:
+        for p in TopologicalSorter(sources).static_order():
+            stage[p] = max((stage[source] + 1 for source in sources[p]), default=0)
+    except CycleError as error:
+        names = [repr(sources[target][source]) for source, target in pairwise(error.args[1])]
+        raise ValueError(
+            f"projection {', '.join(names)}: delays of 0 ms form a cycle; give one of them a delay of at least "
+            f"dt = {network.dt:g} ms"
+        ) from None
+    return np.array([stage[p] for p in populations], np.int64)
 
 
 def _divide(populations: list[Population], n_threads: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from evsim.distributions import Distribution
+from evsim.dynamics import MAX_SPIKES
 from evsim.layout import Layout, padded
 from evsim.network import Network, Population, SpikeSource
 from evsim.plastic import learning_bytes
@@ -79,7 +80,8 @@ def estimate_memory(network: Network, layout: Layout, building: int, ring_bytes:
     for p, population in enumerate(layout.populations):
         places = padded(population.size)
         # v, refractory, recorded, number of spikes, two sets of a window's spikes
-        size = places * (4 + 4 + 1 + 8 + 2 * 4 * layout.window + (8 if adaptive else 0))
+        spikes = MAX_SPIKES if population.multi_spike else 1
+        size = places * (4 + 4 + 1 + 8 + 2 * 4 * layout.window * spikes + (8 if adaptive else 0))
         if isinstance(population.model, SpikeSource):
             size += population.model.steps.size * 12
         else:

@@ -33,7 +33,7 @@ LEAK, DRIVE, V_THRESHOLD, V_RESET, V_MIN, REFRACTORY_STEPS = range(6)
 DECAY, COUPLING, GAIN, JUMP = range(6, 10)  # of receptor 0; those of receptor k lie 4 k further on
 
 # Entries of Model.scalars.
-N_THREADS, WINDOW, TARGET_BITS, RING_MASK, KEY0, KEY1 = range(6)
+N_THREADS, WINDOW, TARGET_BITS, RING_MASK, KEY0, KEY1, N_STAGES = range(7)
 
 
 class Model(NamedTuple):
@@ -45,6 +45,8 @@ class Model(NamedTuple):
     population_input: I8  # (n_pop,) first input index; -1 for a spike source
     population_n_receptors: I8  # (n_pop,)
     population_soft_reset: U1  # (n_pop,)
+    population_stage: I8  # (n_pop,) in which part of a step it is updated: after what reaches it over delays of 0
+    population_multi_spike: U1  # (n_pop,) 1: neurons can spike several times in a step
     population_one_winner: U1  # (n_pop,) 1: one spike a step at most; then one thread has the whole population
     population_poisson: I8  # (n_pop,) the one Poisson stimulus that all spikes come from, or -1; v then is always 0
     population_theta: F8  # (n_pop, 2) what a spike adds to the threshold (0: nothing), and its decay in a step
@@ -60,6 +62,7 @@ class Model(NamedTuple):
     outgoing_start: I8  # (n_pop + 1,) projections that leave population p: start..start of p + 1
     projection_source: I8  # (n_proj, 2) source neurons [first, stop)
     projection_index: I8  # (n_proj,) its number in the network
+    projection_same_step: U1  # (n_proj,) 1: its delay is 0
     projection_row: I8  # (n_proj,) its first entry in row_start
     projection_weight: I8  # (n_proj,) weight of synapse s is synapse_weight[s + this]; where uniform: not used
     projection_uniform: U1  # (n_proj,) 1: one weight for all
@@ -102,7 +105,7 @@ class Model(NamedTuple):
     probe_population: I8  # (n_probes,)
     probe_every: I8  # (n_probes,) steps between frames
     probe_neuron: I8  # ascending within a probe, within the population
-    scalars: I8  # (6,) indexed by N_THREADS ... KEY1
+    scalars: I8  # (7,) indexed by N_THREADS ... N_STAGES
 
 
 class State(NamedTuple):
@@ -116,8 +119,9 @@ class State(NamedTuple):
     input_current: F4  # (n_inputs,) synaptic current of exponential receptors
     ring: I4 | I8  # (slots << target_bits,) arriving input, fixed-point
     # spikes of one window, two sets in turn, for thread t and step w of the window
-    window_spike: U4  # (2, window, n_neurons) neuron; thread t's part starts at spike_offset[t]
-    window_count: I8  # (2, window, n_threads * 8) how many; 8 apart, so that threads do not share a cache line
+    window_spike: U4  # (2, window, most spikes of a step) neuron; thread t's part starts at spike_offset[t]
+    window_count: I8  # (2, window, n_threads * 8) how many at 8 t, the first to deliver at 8 t + 1; two sets, which
+    # take turns at each exchange; 8 apart, so that threads do not share a cache line
     spike_offset: I8  # (n_threads + 1,)
     # recording of one chunk
     record_step: I8  # (n_threads, capacity)

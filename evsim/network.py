@@ -12,7 +12,7 @@ from evsim import checks
 from evsim.connectivity import Rule, from_sparse
 from evsim.distributions import Distribution
 from evsim.neuron_checks import check_neurons, describe
-from evsim.neurons import IAF, LIF
+from evsim.neurons import IAF, NeuronModel
 from evsim.plasticity import PairSTDP
 
 __all__ = ["Current", "Network", "Poisson", "Population", "Projection", "Slice", "SpikeSource"]
@@ -32,9 +32,10 @@ class Population:
 
     name: str
     size: int
-    model: LIF | IAF | SpikeSource
+    model: NeuronModel | SpikeSource
     initial_v: Any = None
     one_winner: bool = False
+    multi_spike: bool = False  # neurons can spike several times in a step
 
     def __len__(self) -> int:
         return self.size
@@ -109,6 +110,11 @@ class Projection:
     receptor: int
     plasticity: PairSTDP | None = None
 
+    @property
+    def same_step(self) -> bool:
+        """Whether its spikes arrive in the step in which they are emitted: its delay is 0."""
+        return not isinstance(self.delay, Distribution) and self.delay.ndim == 0 and float(self.delay) == 0.0
+
     def expected_synapses(self) -> float:
         """The number of synapses (for pairwise_bernoulli its mean)."""
         return self.rule.expected_synapses(len(self.source), len(self.target), self.source.overlap(self.target))
@@ -158,7 +164,7 @@ class Network:
         self.currents: list[Current] = []
 
     def add_population(
-        self, name: str, n: int, model: LIF | IAF, v: Any = None, one_winner: bool = False
+        self, name: str, n: int, model: NeuronModel, v: Any = None, one_winner: bool = False
     ) -> Population:
         """Add `n` neurons of `model`; `v` is their initial membrane potential.
 
@@ -168,7 +174,7 @@ class Network:
             Unique in the network; the name in recordings.
         n : int
             Number of neurons, at least 1.
-        model : LIF or IAF
+        model : a neuron model such as LIF or IAF
             With one value of a parameter for all, or one for each of the n neurons.
         v : number, array (n,) or distribution, optional
             mV; by default v_leak (LIF) or 0 (IAF).
@@ -176,14 +182,15 @@ class Network:
             Winner takes all: of the neurons that reach their threshold in a step only the one furthest above it
             spikes (of equal ones the first); the others are reset without a spike.
         """
-        if not isinstance(model, LIF | IAF):
-            raise TypeError(f"population {name!r}: model is {model!r}; it must be an evsim.LIF or evsim.IAF")
+        if not isinstance(model, NeuronModel):
+            raise TypeError(f"population {name!r}: model is {model!r}; it must be a neuron model such as evsim.LIF")
         owner = self._new_name(name)
         n = checks.size(owner, "n", n, low=1)
         check_neurons(owner, model, n, self.dt)
         if v is not None and not isinstance(v, Distribution):
             v = checks.numbers(owner, "v", v, (n,), unit="mV")
-        return self._add(Population(name, n, model, v, bool(one_winner)))
+        multi_spike = _is_multi_spike(owner, model, self.dt, one_winner)
+        return self._add(Population(name, n, model, v, bool(one_winner), multi_spike))
 
     def add_spike_source(self, name: str, n: int, ids: Any, times: Any) -> Population:
         """Add `n` sources that emit explicit spike trains: source ids[k] spikes at times[k].
@@ -319,7 +326,9 @@ class Network:
             mV for delta synapses; unit of current for exponential ones. Stored as fixed-point numbers: a
             weight is rounded by less than 1e-5 of the projection's mean |weight|.
         delay : number, array or distribution
-            ms, at least dt; rounded to the grid (with a warning unless drawn).
+            ms, at least dt; rounded to the grid (with a warning unless drawn). Or 0 for the whole projection: its
+            spikes arrive in the step in which they are emitted, after their source and before their target is
+            updated. Projections of delay 0 must not form a cycle, nor learn.
         receptor : str, optional
             By default the only receptor; of two (exc, inh), the first for weights >= 0, the second for < 0.
         name : str, optional
@@ -397,8 +406,10 @@ class Network:
         low, high = (
             weight.bounds() if isinstance(weight, Distribution) else (weight.min(initial=0.0), weight.max(initial=0.0))
         )
+        delay = checks.delay(owner, delay, shape, self.dt)
         if plasticity is not None:
             _check_plasticity(owner, plasticity, weight, self.dt)
+            _check_learns(owner, source.population, target.population, delay, self.dt)
             low, high = min(low, plasticity.w_min), max(high, plasticity.w_max)
         receptors = self._receptors(owner, target.population)
         if receptor is None and len(receptors) == 2 and low < 0.0 < high:
@@ -413,7 +424,7 @@ class Network:
             target=target,
             rule=rule,
             weight=weight,
-            delay=checks.delay(owner, delay, shape, self.dt),
+            delay=delay,
             receptor=self._receptor(owner, target.population, receptor, low < 0.0),
             plasticity=plasticity,
         )
@@ -500,3 +511,22 @@ def _check_plasticity(owner: str, plasticity: Any, weight: Any, dt: float) -> No
             f"{owner}: initial weights run from {low:g} to {high:g}; they must lie between w_min = "
             f"{plasticity.w_min:g} and w_max = {plasticity.w_max:g}"
         )
+
+
+def _check_learns(owner: str, source: Population, target: Population, delay: Any, dt: float) -> None:
+    if not isinstance(delay, Distribution) and delay.size and not delay.any():
+        raise ValueError(f"{owner}: delay is 0 ms; where weights learn it must be at least dt = {dt:g} ms")
+    for population in (source, target):
+        if population.multi_spike:
+            raise ValueError(
+                f"{owner}: {population.name!r} can spike several times in a step; where weights learn, neurons must "
+                "spike at most once"
+            )
+
+
+def _is_multi_spike(owner: str, model: NeuronModel, dt: float, one_winner: bool) -> bool:
+    """Whether neurons of the model can spike several times in a step, which a model says whatever its parameters."""
+    c = model.coefficients(dict.fromkeys(model.parameters(), 1.0), dt)
+    if c.multi_spike and one_winner:
+        raise ValueError(f"{owner}: one_winner is True; neurons that compete must spike at most once in a step")
+    return c.multi_spike

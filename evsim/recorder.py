@@ -152,7 +152,7 @@ class Recorder:
             recorded[first + part.start : first + part.stop] = 1
         capacity = 0
         if self.populations:
-            capacity = max(MIN_SPIKES, 2 * layout.window * int(layout.thread_neurons.max()))
+            capacity = max(MIN_SPIKES, 2 * layout.window * int(layout.thread_spikes.max()))
         every = max((probe.every for probe in probes), default=1)
         per_step = sum(4 * probe.neurons.size / probe.every for probe in probes)
         self.max_steps = int(np.clip(FRAME_BYTES / max(per_step, 1e-9), max(every, layout.window), 60000))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from evsim import construction
 from evsim.distributions import Distribution
+from evsim.dynamics import MAX_SPIKES
 from evsim.layout import Layout
 from evsim.network import Network, Projection
 from evsim.philox import permutation_half_bits
@@ -164,6 +165,7 @@ def build_synapses(
         "outgoing_start": np.searchsorted(owners, np.arange(len(layout.populations) + 1)).astype(np.int64),
         "projection_source": np.array(sources, np.int64).reshape(-1, 2),
         "projection_index": np.array([q.index for q in order], np.int64),
+        "projection_same_step": np.array([q.same_step for q in order], np.uint8),
         "projection_row": first_row[:-1].astype(np.int64),
         "projection_weight": np.array([rows.weight_shift for rows in all_rows], np.int64),
         "projection_uniform": np.array([not rows.varied for rows in all_rows], np.uint8),
@@ -181,14 +183,18 @@ def _units(
 ) -> tuple[NDArray[np.float64], bool]:
     """The value of one unit of the ring per population and receptor (n_pop, most receptors); are 64 bits needed?
 
-    The unit is the smallest power of two for which the largest sum that can arrive in one step still fits.
+    The unit is the smallest power of two for which the largest sum that can arrive in one step still fits. Where
+    multi-spike sources reach a receptor it is `unit_with_headroom`; MAX_SPIKES times the largest sum then fits too, in
+    64 bits if not in 32, and the unit is the same with both.
     """
     shape = (len(layout.populations), max(int(layout.n_receptors.max()), 1))
-    mean = np.full(shape, np.inf)
+    mean, room = np.full(shape, np.inf), np.ones(shape)
     largest, number = np.zeros(shape), np.zeros(shape, np.int64)
     places = [_place(rows.projection, layout) for rows in all_rows]
     for rows, place in zip(all_rows, places, strict=True):
         _note(rows.projection.weight, mean, *place)
+        if rows.projection.source.population.multi_spike:
+            room[place] = MAX_SPIKES
         if rows.n_synapses:
             largest[place] = max(largest[place], rows.largest)
             number[place] += rows.n_synapses * len(rows.bounds)
@@ -211,9 +217,21 @@ def _units(
     for place in receptors:
         own = _inputs(layout, *place)
         bound[place] = max(most[own].max(), least[own].max())
-    unit = _unit_for(bound, 31)
-    wide = bool(((bound > 0.0) & (0.5 * unit > WEIGHT_PRECISION * mean)).any())
-    return (_unit_for(bound, 62) if wide else unit), wide
+    wide = bool(((bound > 0.0) & (0.5 * _unit_for(room * bound, 31) > WEIGHT_PRECISION * mean)).any())
+    unit = _unit_for(room * bound, 62 if wide else 31)
+    for place in receptors:
+        if room[place] > 1.0 and bound[place] > 0.0:
+            unit[place] = unit_with_headroom(float(unit[place]), float(mean[place]))
+    return unit, wide
+
+
+def unit_with_headroom(unit: float, mean: float) -> float:
+    """The largest power of two that rounds weights by at most WEIGHT_PRECISION * mean, but not less than `unit`.
+
+    Where sources spike several times in a step: 32-bit sums then hold at least 21,474 weights of the mean size.
+    """
+    exponent = math.frexp(2.0 * WEIGHT_PRECISION * mean)[1] - 1
+    return max(unit, math.ldexp(1.0, exponent))
 
 
 def _scale_for(largest: float, number: int) -> float:
@@ -266,7 +284,7 @@ def _kind(value: Any) -> int:
 
 
 def _steps(delay: NDArray[np.float64], dt: float) -> NDArray[np.int64]:
-    return np.maximum(np.rint(delay / dt), 1).astype(np.int64)
+    return np.rint(delay / dt).astype(np.int64)
 
 
 def _rule(projection: Projection, layout: Layout, dt: float, key: NDArray[np.int64]) -> NDArray[np.int64]:
