@@ -1,7 +1,9 @@
 """evsim: an event-driven spiking-network simulator."""
 
-from evsim import labelling
+from evsim import decoding, encoders, labelling
 from evsim._version import __version__
+from evsim.batch_input import EventInput, PoissonInput, RepeatedInput
+from evsim.batches import batches
 from evsim.connectivity import (
     all_to_all,
     explicit,
@@ -12,6 +14,7 @@ from evsim.connectivity import (
     pairwise_bernoulli,
 )
 from evsim.distributions import lognormal, normal, uniform
+from evsim.io.events import read_event_stream, write_event_stream
 from evsim.io.recording import open_recording
 from evsim.network import Network
 from evsim.neurons import IAF, LIF
@@ -21,11 +24,17 @@ from evsim.simulation import Simulation
 __all__ = [
     "IAF",
     "LIF",
+    "EventInput",
     "Network",
     "PairSTDP",
+    "PoissonInput",
+    "RepeatedInput",
     "Simulation",
     "__version__",
     "all_to_all",
+    "batches",
+    "decoding",
+    "encoders",
     "explicit",
     "fixed_indegree",
     "fixed_outdegree",
@@ -36,5 +45,7 @@ __all__ = [
     "one_to_one",
     "open_recording",
     "pairwise_bernoulli",
+    "read_event_stream",
     "uniform",
+    "write_event_stream",
 ]

@@ -6,6 +6,7 @@ B samples of n units each; units are numbered in C order of the sample's own sha
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -18,6 +19,15 @@ from evsim.encoding_kernels import draw_poisson
 
 LAST_SAMPLE = 2**53  # sample numbers below this, the random numbers' counter holds
 CERTAIN = 2**32  # the threshold of an input that spikes in every step
+
+
+def require_batch(owner: str, name: str, array: NDArray[Any]) -> None:
+    """Refuse an array without a batch axis."""
+    if array.ndim < 2:
+        raise ValueError(
+            f"{owner}: {name} has shape {array.shape}; it must be (B, ...), with the samples of a batch along its "
+            "first axis; x[numpy.newaxis] makes a batch of one sample"
+        )
 
 
 class BatchInput(ABC):
@@ -58,7 +68,7 @@ class RepeatedInput(BatchInput):
         owner = type(self).__name__
         checks.size(owner, "n_steps", self.n_steps, 1)
         current = checks.as_floats(owner, "current", self.current)
-        _require_batch(owner, "current", current)
+        require_batch(owner, "current", current)
         checks.numbers(owner, "current", current, current.shape)
         object.__setattr__(self, "current", np.ascontiguousarray(current, np.float32))
         object.__setattr__(self, "shape", (self.n_steps, *current.shape))
@@ -120,11 +130,69 @@ class EventInput(BatchInput):
                 f"EventInput: there are {step.size} steps, {sample.size} samples and {unit.size} units; "
                 "there must be one of each for a spike"
             )
-        frame = sample * n_steps + step
-        order = np.lexsort((unit, frame))
-        start = np.zeros(n_samples * n_steps + 1, np.int64)
-        np.cumsum(np.bincount(frame, minlength=n_samples * n_steps), out=start[1:])
-        return cls(start, unit[order].astype(np.uint32), shape)
+        place = np.sort((sample * n_steps + step) * n_units + unit)  # in the tensor (B, T, n)
+        start = np.searchsorted(place, np.arange(n_samples * n_steps + 1) * n_units)
+        return cls(start, place % max(n_units, 1), shape)
+
+    @classmethod
+    def from_events(
+        cls,
+        times: Sequence[Any],
+        units: Sequence[Any],
+        n_steps: int,
+        n_units: int | tuple[int, ...],
+        dt: float,
+        crop: bool = False,
+        names: Sequence[str] | None = None,
+    ) -> EventInput:
+        """Events at real times: one at time t is a spike in step floor(t / dt).
+
+        A time closer than 1e-6 steps below a step belongs to it, so that 0.3 is in step 3 of 0.1.
+
+        Parameters
+        ----------
+        times, units
+            (B,) arrays (n_events,) of times, in the unit of dt, and of whole numbers.
+        n_steps
+            T.
+        n_units
+            Units of a sample, or its shape, in which units are numbered in C order.
+        dt
+            Length of a step.
+        crop
+            Whether to leave out the events from T dt on; else they are refused.
+        names
+            (B,) what messages call the samples.
+
+        Raises
+        ------
+        ValueError : times that are negative, not finite or too late, no such unit, not as many times as units.
+        """
+        n_steps = checks.size("EventInput", "n_steps", n_steps, 1)
+        dt = checks.number("EventInput", "dt", dt, 0.0, inclusive=False)
+        sample_shape = n_units if isinstance(n_units, tuple) else (n_units,)
+        if len(times) != len(units) or len(times) == 0:
+            raise ValueError(
+                f"EventInput: there are times of {len(times)} samples and units of {len(units)}; "
+                "there must be as many of both, and one at least"
+            )
+        steps, kept = [], []
+        for b, (when, which) in enumerate(zip(times, units, strict=True)):
+            owner = f"EventInput: {names[b] if names else f'sample {b}'}"
+            time = checks.as_floats(owner, "times", when)
+            unit = checks.indices(owner, "units", which, prod(sample_shape))
+            if time.shape != unit.shape:
+                raise ValueError(f"{owner}: times has shape {time.shape} and units {unit.shape}; they must be the same")
+            step = np.floor(time / dt + 1e-6)
+            good = (step >= 0) & (step < np.inf if crop else step < n_steps)
+            if not good.all():
+                allowed = "finite and at least 0" if crop else f"in [0, {n_steps * dt:g}), or be cropped by crop=True"
+                raise ValueError(f"{owner}: {checks.first_bad(time, good, 'times')}; times must be {allowed}")
+            steps.append(step[step < n_steps])
+            kept.append(unit[step < n_steps])
+        sample = np.repeat(np.arange(len(steps)), [step.size for step in steps])
+        shape = (n_steps, len(steps), *sample_shape)
+        return cls.from_spikes(np.concatenate(steps).astype(np.int64), sample, np.concatenate(kept), shape)
 
     @classmethod
     def from_dense(cls, spikes: Any) -> EventInput:
@@ -182,7 +250,7 @@ class PoissonInput(BatchInput):
         checks.size("PoissonInput", "seed", self.seed, high=2**64 - 1)
         checks.size("PoissonInput", "first_sample", self.first_sample, high=LAST_SAMPLE - 1)
         threshold = np.asarray(self.threshold)
-        _require_batch("PoissonInput", "threshold", threshold)
+        require_batch("PoissonInput", "threshold", threshold)
         if threshold.dtype.kind not in "iu":
             raise TypeError(f"PoissonInput: threshold has dtype {threshold.dtype}; thresholds must be whole numbers")
         good = (threshold >= 0) & (threshold <= CERTAIN)
@@ -215,11 +283,3 @@ class PoissonInput(BatchInput):
 
     def dense(self) -> NDArray[np.float32]:
         return self.events().dense()
-
-
-def _require_batch(owner: str, name: str, array: NDArray[Any]) -> None:
-    if array.ndim < 2:
-        raise ValueError(
-            f"{owner}: {name} has shape {array.shape}; it must be (B, ...), with the samples of a batch along its "
-            "first axis; x[numpy.newaxis] makes a batch of one sample"
-        )
