@@ -48,6 +48,7 @@ class BatchBuilt:
 
     model: bm.BatchModel
     nodes: list[Node]
+    channels: int  # of a sample that enters
     initial_v: NDArray[np.float32]  # (units with v,)
     sizes: dict[str, int]  # entries of a sample's state, by the fields of BatchState
 
@@ -95,6 +96,7 @@ class _Builder:
         self.shape = shape  # of what reaches the next layer
         self.source_shape = shape  # of what reaches the next node
         self.order = _order(shape)
+        self.channels = _image(shape)[0]
         self.scale, self.counted, self.most = 1.0, True, 1
 
     def add(self, index: int, layer: Layer | NeuronModel) -> None:
@@ -130,7 +132,7 @@ class _Builder:
             parameter_step=np.array(self.step),
         )
         initial_v = np.concatenate([np.zeros(0, np.float32), *self.initial_v])
-        return BatchBuilt(model, self.nodes, initial_v, self.sizes)
+        return BatchBuilt(model, self.nodes, self.channels, initial_v, self.sizes)
 
     def _new_node(self, index: int, label: str, shape: Shape, order: NDArray[np.int64], scale: float) -> Node:
         node = Node(label, index, shape, order, scale)
@@ -181,7 +183,9 @@ class _Builder:
     def _set_weights(self, node: Node, connection: Connection | None, back: Linear | None) -> None:
         """The fixed-point weights of a node, in the order that its kind has them in."""
         row = node.row
-        bias, back_bias = (None if c is None or c.bias is None else c.bias.astype(np.float64) for c in (connection, back))
+        bias, back_bias = (
+            None if c is None or c.bias is None else c.bias.astype(np.float64) for c in (connection, back)
+        )
         if connection is None:
             row[bm.KIND] = bm.IDENTITY
             weight = np.full((1, 1), self.scale)

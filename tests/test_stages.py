@@ -326,7 +326,9 @@ def test_the_number_of_spikes_is_the_quotient_in_float32(threshold):
     quotients = np.float32([0.999, 1.0, 1.5, 2.0, 2.9999, 3.0, 17.0, 254.9, 255.0])
     net = evsim.Network(dt=1.0)
     neurons = net.add_population("neurons", quotients.size, Multi(v_threshold=threshold), v=quotients * threshold)
-    neurons = net.add_population("held", quotients.size, Multi(v_threshold=threshold, leak=1.0), v=quotients * threshold)
+    neurons = net.add_population(
+        "held", quotients.size, Multi(v_threshold=threshold, leak=1.0), v=quotients * threshold
+    )
     sim = evsim.Simulation(net)
     sim.record(state={neurons: "v_pre_reset"})
     sim.run(1.0)
