@@ -75,7 +75,7 @@ def test_inputs_become_arrays_of_any_type():
         (lambda: EventInput.from_dense([[[0.0, 0.5]]]), r"spikes\[0, 0, 1\] is 0.5; it must be a whole number"),
         (lambda: EventInput.from_dense([[[0.0, -1.0]]]), r"spikes\[0, 0, 1\] is -1.0"),
         (lambda: EventInput.from_dense([[[np.nan]]]), r"spikes\[0, 0, 0\] is nan"),
-        (lambda: EventInput.from_dense([[1.0]]), r"spikes has shape \(1, 1\); it must be \(T, B"),
+        (lambda: EventInput.from_dense([[1.0]]), r"spikes is float64 \(1, 1\); it must be numbers \(T, B"),
         (lambda: PoissonInput(np.array([[2**32 + 1]]), 1), r"threshold\[0, 0\] is 4294967297; .* in \[0, 2\^32\]"),
         (lambda: PoissonInput(np.array([[0]]), 0), "n_steps is 0"),
         (lambda: PoissonInput(np.array([[0]]), 1, seed=-1), "seed is -1"),
@@ -95,6 +95,7 @@ def test_words_are_philox_words_of_their_own_purpose():
     expected = np.zeros((6, 4), np.uint64)
     fill_philox(u64(step), u64(7), u64((5 << 8) | PURPOSE_ENCODER), u64(9), u64(2**8), expected)
     np.testing.assert_array_equal(out, expected.ravel()[:22])
+    assert encoder_word(u64(21), u64(step), u64(sample), u64(9), u64(2**8)) == out[21]  # as plain Python too
 
 
 @given(arrays(np.uint64, st.integers(0, 23), elements=st.sampled_from([0, 1, 2**30, 2**31, 2**32])), st.integers(0, 99))
