@@ -197,17 +197,19 @@ class EventInput(BatchInput):
     @classmethod
     def from_dense(cls, spikes: Any) -> EventInput:
         """The spikes of a tensor (T, B, ...) of whole numbers of spikes."""
-        array = checks.as_floats("EventInput", "spikes", spikes)
-        if array.ndim < 3:
-            raise ValueError(f"EventInput: spikes has shape {array.shape}; it must be (T, B, ...)")
-        good = (array >= 0) & (array == np.rint(array)) & (array < CERTAIN)
-        if not good.all():
+        array = np.asarray(spikes)
+        if array.ndim < 3 or array.dtype.kind not in "biuf":
+            raise ValueError(f"EventInput: spikes is {array.dtype} {array.shape}; it must be numbers (T, B, ...)")
+        rows = array.reshape(*array.shape[:2], prod(array.shape[2:]))
+        step, sample, unit = np.nonzero(rows)
+        n = checks.as_floats("EventInput", "spikes", rows[step, sample, unit])
+        if not ((n > 0) & (n == np.rint(n)) & (n < CERTAIN)).all():
+            good = (array >= 0) & (array == np.rint(array)) & (array < CERTAIN)
             raise ValueError(
                 f"EventInput: {checks.first_bad(array, good, 'spikes')}; it must be a whole number of spikes"
             )
-        step, sample, unit = np.nonzero(array.reshape(*array.shape[:2], prod(array.shape[2:])))
-        n = array[array > 0].astype(np.int64)
-        return cls.from_spikes(np.repeat(step, n), np.repeat(sample, n), np.repeat(unit, n), array.shape)
+        step, sample, unit = (np.repeat(each, n.astype(np.int64)) for each in (step, sample, unit))
+        return cls.from_spikes(step, sample, unit, array.shape)
 
     @property
     def n_spikes(self) -> int:
@@ -215,9 +217,9 @@ class EventInput(BatchInput):
 
     def dense(self) -> NDArray[np.float32]:
         n_steps, n_samples, n_units = self.shape[0], self.shape[1], prod(self.shape[2:])
-        frame = np.repeat(np.arange(n_samples * n_steps), np.diff(self.start))
-        out = np.zeros((n_steps, n_samples, n_units), np.float32)
-        np.add.at(out, (frame % max(n_steps, 1), frame // max(n_steps, 1), self.index), 1.0)
+        first = np.arange(n_steps * n_samples).reshape(n_steps, n_samples).T.ravel() * n_units  # place of each frame
+        out = np.zeros(prod(self.shape), np.float32)
+        np.add.at(out, np.repeat(first, np.diff(self.start)) + self.index, np.float32(1.0))
         return out.reshape(self.shape)
 
 

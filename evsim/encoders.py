@@ -203,7 +203,8 @@ def repeat(x: Any, n_steps: int) -> RepeatedInput:
     ValueError : a value that is not finite, no batch axis, n_steps below 1.
     TypeError : x is not an array of numbers.
     """
-    return RepeatedInput(_batch("repeat", x), n_steps)
+    current = _batch("repeat", x)
+    return RepeatedInput(checks.numbers("repeat", "x", current, current.shape).astype(np.float32), n_steps)
 
 
 def _spike_once(step: NDArray[np.int64], spikes: NDArray[np.bool_], shape: tuple[int, ...]) -> EventInput:
