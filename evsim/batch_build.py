@@ -13,12 +13,13 @@ from evsim.layers import Connection, Conv2d, Flatten, Layer, Linear, MaxPool2d, 
 from evsim.model import BLOCK, JUMP
 from evsim.neuron_checks import check_neurons
 from evsim.neurons import NeuronModel
-from evsim.synapses import unit_for, unit_with_headroom
+from evsim.synapses import unit_for
 
 __all__ = ["BatchBuilt", "Node", "build_batch"]
 
 Shape = tuple[int, ...]
 FIXED_BITS = 31  # of a sum of fixed-point weights, without its sign
+HEADROOM = 8  # spikes of all units before in one step that sums have room for; with more they are sums of float32
 
 
 @dataclass
@@ -97,7 +98,8 @@ class _Builder:
         self.source_shape = shape  # of what reaches the next node
         self.order = _order(shape)
         self.channels = _image(shape)[0]
-        self.scale, self.counted, self.most = 1.0, True, 1
+        self.scale = 1.0
+        self.most = HEADROOM  # spikes of a unit before in a step that sums must have room for
 
     def add(self, index: int, layer: Layer | NeuronModel) -> None:
         """Take in the next layer."""
@@ -138,7 +140,7 @@ class _Builder:
         node = Node(label, index, shape, order, scale)
         row = node.row
         row[bm.N_IN], row[bm.N_OUT] = self.order.size, order.size
-        row[bm.COUNTED], row[bm.MOST] = self.counted, bm.MOST_SPIKES
+        row[bm.COUNTED], row[bm.MOST] = self.most > 1, bm.MOST_SPIKES
         row[[bm.NEURONS, bm.SPIKING, bm.SOFT, bm.MULTI, bm.FILTERED, bm.REFRACTORY, bm.THETA_RESETS]] = 0
         self.nodes.append(node)
         self.start.append(np.zeros(JUMP + 1, np.int64))
@@ -154,7 +156,6 @@ class _Builder:
         _set_geometry(row, self.source_shape, shape, pool.kernel_size, pool.stride, pool.padding, (1, 1))
         if not maximum:
             self.most *= pool.kernel_size[0] * pool.kernel_size[1]
-            self.counted = True
         self.scale, self.order, self.source_shape = node.scale, node.order, shape
 
     def _add_connection(
@@ -175,8 +176,7 @@ class _Builder:
         if neurons is not None:
             self._set_neurons(node, neurons)
         self.waiting = None
-        self.scale, self.most = 1.0, 1
-        self.counted = bool(node.row[bm.MULTI])
+        self.scale, self.most = 1.0, HEADROOM if node.row[bm.MULTI] else 1
         self.order = order
         self.source_shape = shape
 
@@ -336,8 +336,10 @@ def _largest_sum(weight: NDArray[Any]) -> Any:
 
 
 def _unit(weight: NDArray[np.float64], back: NDArray[np.float64] | None, biases: list[Any], most: int) -> float:
-    """What one unit of a node's fixed-point sums is worth, a power of two (see `synapses`)."""
+    """What one unit of a node's fixed-point sums is worth: a power of two for which the largest sum fits.
+
+    The largest sum is that of a frame in which all units before spike `most` times.
+    """
     bound = float(_largest_sum(weight)) * most + sum(float(np.abs(b).max()) for b in biases)
-    bound += 0.0 if back is None else float(_largest_sum(back))
-    means = [float(np.abs(w).mean()) for w in (weight, back, *biases) if w is not None and w.size and np.any(w)]
-    return unit_with_headroom(float(unit_for(np.array(bound), FIXED_BITS)), min(means, default=np.inf))
+    bound += 0.0 if back is None else float(_largest_sum(back)) * HEADROOM
+    return float(unit_for(np.array(bound), FIXED_BITS))

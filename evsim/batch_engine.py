@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from evsim import batch_model as bm
 from evsim.batch_build import BatchBuilt
 from evsim.batch_input import BatchInput, EventInput, PoissonInput, RepeatedInput
-from evsim.batch_kernels import DENSE, DONE, EVENTS, NOT_FINITE, POISSON, REPEATED, TOO_MANY_SPIKES, run_samples
+from evsim.batch_kernels import DENSE, DONE, EVENTS, NOT_FINITE, POISSON, REPEATED, run_samples
 from evsim.dynamics import MAX_SPIKES
 from evsim.model import BLOCK
 
@@ -104,13 +104,7 @@ class BatchEngine:
         if why == NOT_FINITE:
             raise ValueError(f"input: a value is not finite ({where}); all must be finite numbers")
         label = self._built.nodes[node].label
-        if why == TOO_MANY_SPIKES:
-            raise RuntimeError(
-                f"{label}: a neuron spikes more than {MAX_SPIKES} times in a step ({where}); "
-                "scale its input or its threshold"
-            )
-        most = int(self._built.model.node[node, bm.MOST])
         raise RuntimeError(
-            f"{label}: a unit before it spikes more than {most} times in a step ({where}), for which the sums of its "
-            "fixed-point weights have no room; scale the input or the thresholds before it"
+            f"{self._built.nodes[node].label}: a neuron spikes more than {MAX_SPIKES} times in a step ({where}); "
+            "scale its input or its threshold"
         )

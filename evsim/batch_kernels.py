@@ -27,7 +27,7 @@ DENSE, REPEATED, EVENTS, POISSON = range(4)
 SPIKE_COUNTS, VALUES, SAME_VALUES = range(3)  # the last: those of the step before
 
 # What stopped a run.
-DONE, NOT_FINITE, TOO_MANY_SPIKES, TOO_LARGE_SUM = range(4)
+DONE, NOT_FINITE, TOO_MANY_SPIKES = range(3)
 
 
 @register_jitable
@@ -269,12 +269,14 @@ def _advance_node(
     stored = u64(0)
     begin[0] = stored
     for t in range(n_steps):
-        if node[bm.KIND] != bm.IDENTITY:
-            stored, most = _list_units(
-                holds_in[t], count_in, words_in, value_in, u64(t) * frame_size, u64(node[bm.N_IN]), index, stored
-            )
-            if i64(most) > node[bm.MOST]:
-                return TOO_LARGE_SUM
+        frame = u64(t) * frame_size
+        stored, most = _list_units(
+            holds_in[t], count_in, words_in, value_in, frame, u64(node[bm.N_IN]), index, stored
+        )
+        if i64(most) > node[bm.MOST]:  # sums of fixed-point weights have no room for so many
+            holds_in[t] = VALUES
+            for i in range(frame, frame + u64(node[bm.N_IN])):
+                value_in[i] = f32(count_in[i])
         begin[t + 1] = stored
         holds_out[t] = SPIKE_COUNTS if node[bm.NEURONS] == 1 and node[bm.SPIKING] == 1 else VALUES
     n_out = u64(node[bm.N_OUT])

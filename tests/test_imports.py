@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     ["_version", "jit", "timetable"],
     ["versions", "philox", "dynamics", "model", "analysis", "labelling", "decoding", "cuda_kernels.target"],
+    ["plotting_frames", "plotting_style"],
+    ["plotting_confusion", "plotting_layers", "plotting_recordings", "plotting_tiles"],
     ["distributions", "plotting", "tally", "learning", "cuda_kernels.machine_code"],
     ["checks", "neurons", "plastic_dynamics", "cuda_kernels.phases", "encoding_kernels", "batch_model"],
     [
@@ -59,7 +61,13 @@ ONLY = {
     "batches": {"checks"},
     "analysis": set(),
     "labelling": set(),
-    "plotting": {"analysis"},
+    "plotting_frames": set(),
+    "plotting_style": set(),
+    "plotting_confusion": {"plotting_style"},
+    "plotting_layers": {"plotting_frames", "plotting_style"},
+    "plotting_recordings": {"analysis", "plotting_style"},
+    "plotting_tiles": {"plotting_frames", "plotting_style"},
+    "plotting": {"plotting_confusion", "plotting_layers", "plotting_recordings", "plotting_style", "plotting_tiles"},
     "dynamics": {"jit"},
     "tally": {"jit"},
     "encoding_kernels": {"jit", "philox"},
