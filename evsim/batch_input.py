@@ -19,6 +19,7 @@ from evsim.encoding_kernels import draw_poisson
 
 LAST_SAMPLE = 2**53  # sample numbers below this, the random numbers' counter holds
 CERTAIN = 2**32  # the threshold of an input that spikes in every step
+MOST_SPIKES = 2**16 - 1  # of a unit in a step: what networks count
 
 
 def require_batch(owner: str, name: str, array: NDArray[Any]) -> None:
@@ -28,6 +29,12 @@ def require_batch(owner: str, name: str, array: NDArray[Any]) -> None:
             f"{owner}: {name} has shape {array.shape}; it must be (B, ...), with the samples of a batch along its "
             "first axis; x[numpy.newaxis] makes a batch of one sample"
         )
+
+
+def _event_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(shape) < 3 or not all(isinstance(size, int | np.integer) and size >= 0 for size in shape):
+        raise ValueError(f"EventInput: shape is {shape}; it must be (T, B, ...), three or more whole numbers")
+    return tuple(int(size) for size in shape)
 
 
 class BatchInput(ABC):
@@ -94,7 +101,8 @@ class EventInput(BatchInput):
 
     Raises
     ------
-    ValueError : start does not ascend from 0 to n_spikes, a unit that the shape does not have.
+    ValueError : start does not ascend from 0 to n_spikes, a unit that the shape does not have, or that spikes more than
+        65535 times in a step.
     """
 
     start: NDArray[np.int64]
@@ -102,9 +110,7 @@ class EventInput(BatchInput):
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        shape = tuple(self.shape)
-        if len(shape) < 3 or not all(isinstance(size, int | np.integer) and size >= 0 for size in shape):
-            raise ValueError(f"EventInput: shape is {self.shape}; it must be (T, B, ...), three or more whole numbers")
+        shape = _event_shape(self.shape)
         n_frames, n_units, n_spikes = shape[0] * shape[1], prod(shape[2:]), len(self.index)
         start = np.asarray(self.start)
         ends = (0, n_spikes)
@@ -114,6 +120,14 @@ class EventInput(BatchInput):
                 f"the number of spikes, {n_spikes}"
             )
         index = checks.indices("EventInput", "index", self.index, n_units)
+        for frame in np.flatnonzero(np.diff(start) > MOST_SPIKES):
+            times = np.bincount(index[start[frame] : start[frame + 1]])
+            if times.max() > MOST_SPIKES:
+                sample, step = divmod(int(frame), shape[0])
+                raise ValueError(
+                    f"EventInput: unit {times.argmax()} of sample {sample} spikes {times.max()} times in step {step}; "
+                    f"it may {MOST_SPIKES} times"
+                )
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "start", np.ascontiguousarray(start, np.int64))
         object.__setattr__(self, "index", index.astype(np.uint32))
@@ -121,6 +135,7 @@ class EventInput(BatchInput):
     @classmethod
     def from_spikes(cls, step: Any, sample: Any, unit: Any, shape: tuple[int, ...]) -> EventInput:
         """Spikes in any order, given by three arrays (n_spikes,), as the input of `shape` (T, B, ...)."""
+        shape = _event_shape(shape)
         n_steps, n_samples, n_units = shape[0], shape[1], prod(shape[2:])
         step = checks.indices("EventInput", "step", step, n_steps)
         sample = checks.indices("EventInput", "sample", sample, n_samples)
@@ -203,10 +218,11 @@ class EventInput(BatchInput):
         rows = array.reshape(*array.shape[:2], prod(array.shape[2:]))
         step, sample, unit = np.nonzero(rows)
         n = checks.as_floats("EventInput", "spikes", rows[step, sample, unit])
-        if not ((n > 0) & (n == np.rint(n)) & (n < CERTAIN)).all():
-            good = (array >= 0) & (array == np.rint(array)) & (array < CERTAIN)
+        if not ((n > 0) & (n == np.rint(n)) & (n <= MOST_SPIKES)).all():
+            good = (array >= 0) & (array == np.rint(array)) & (array <= MOST_SPIKES)
             raise ValueError(
-                f"EventInput: {checks.first_bad(array, good, 'spikes')}; it must be a whole number of spikes"
+                f"EventInput: {checks.first_bad(array, good, 'spikes')}; "
+                f"it must be a whole number of spikes in [0, {MOST_SPIKES}]"
             )
         step, sample, unit = (np.repeat(each, n.astype(np.int64)) for each in (step, sample, unit))
         return cls.from_spikes(step, sample, unit, array.shape)

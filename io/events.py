@@ -178,7 +178,7 @@ def write_event_stream(
     for i in range(len(stream)):
         owner = f"{target}, sample {i}"
         unit = checks.indices(owner, "units", units[i], 2**32)
-        rows.append((checks.numbers(owner, "times", times[i], unit.shape, 0.0, unit="s"), unit))
+        rows.append((checks.numbers(owner, "times", np.atleast_1d(times[i]), unit.shape, 0.0, unit="s"), unit))
     label = checks.indices(str(target), "labels", labels, 2**63)
     require_free(target, sum(12 * unit.size + 40 for _, unit in rows) + 2**20, "nothing is written; ")
     beside = target.with_name(f".{target.name}.part")

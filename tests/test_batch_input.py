@@ -71,6 +71,12 @@ def test_inputs_become_arrays_of_any_type():
         (lambda: EventInput([0, 1, 2], [0], (2, 1, 3)), "ascend from 0 to the number of spikes, 1"),
         (lambda: EventInput([0, 1], [3], (1, 1, 3)), r"index\[0\] is 3; indices must be in \[0, 3\)"),
         (lambda: EventInput.from_spikes([1], [0], [0], (1, 1, 3)), r"step\[0\] is 1"),
+        (lambda: EventInput.from_spikes([], [], [], (1,)), r"shape is \(1,\); it must be \(T, B, \.\.\.\)"),
+        (
+            lambda: EventInput.from_spikes([1] * 2**16, [2] * 2**16, [3] * 2**16, (2, 3, 4)),
+            "unit 3 of sample 2 spikes 65536 times in step 1; it may 65535 times",
+        ),
+        (lambda: EventInput.from_dense([[[2.0**16]]]), r"spikes\[0, 0, 0\] is 65536.0; .* in \[0, 65535\]"),
         (lambda: EventInput.from_spikes([0], [0, 0], [0], (1, 1, 3)), "1 steps, 2 samples and 1 units"),
         (lambda: EventInput.from_dense([[[0.0, 0.5]]]), r"spikes\[0, 0, 1\] is 0.5; it must be a whole number"),
         (lambda: EventInput.from_dense([[[0.0, -1.0]]]), r"spikes\[0, 0, 1\] is -1.0"),
