@@ -273,7 +273,7 @@ class _Builder:
 def _image(shape: Shape) -> tuple[int, int, int]:
     """(channels, rows, columns) of a sample's shape."""
     if len(shape) == 3:
-        return shape  # type: ignore[return-value]
+        return shape
     return (shape[0], 1, shape[1]) if len(shape) == 2 else (1, 1, int(np.prod(shape)))
 
 

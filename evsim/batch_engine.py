@@ -103,7 +103,6 @@ class BatchEngine:
         where = f"sample {sample}, from step {step} on"
         if why == NOT_FINITE:
             raise ValueError(f"input: a value is not finite ({where}); all must be finite numbers")
-        label = self._built.nodes[node].label
         raise RuntimeError(
             f"{self._built.nodes[node].label}: a neuron spikes more than {MAX_SPIKES} times in a step ({where}); "
             "scale its input or its threshold"

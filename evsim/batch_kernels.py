@@ -270,9 +270,7 @@ def _advance_node(
     begin[0] = stored
     for t in range(n_steps):
         frame = u64(t) * frame_size
-        stored, most = _list_units(
-            holds_in[t], count_in, words_in, value_in, frame, u64(node[bm.N_IN]), index, stored
-        )
+        stored, most = _list_units(holds_in[t], count_in, words_in, value_in, frame, u64(node[bm.N_IN]), index, stored)
         if i64(most) > node[bm.MOST]:  # sums of fixed-point weights have no room for so many
             holds_in[t] = VALUES
             for i in range(frame, frame + u64(node[bm.N_IN])):

@@ -23,7 +23,7 @@ def made(peer, case, number):
         key = f"{case['name']}/{number}"
         if f"{key}.weight" in file:
             kwargs["weight"] = file[f"{key}.weight"]
-            kwargs["bias"] = file[f"{key}.bias"] if f"{key}.bias" in file else False
+            kwargs["bias"] = file.get(f"{key}.bias", False)
         return getattr(evsim, kind)(**kwargs)
     if peer != "sinabs":
         return getattr(ROOMS[peer], kind)(**kwargs)
