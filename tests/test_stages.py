@@ -111,7 +111,8 @@ def assert_as_simulated(net, n_steps, trains=(), **how):
         np.testing.assert_array_equal(of_population, expected_v[name], err_msg=name)
     degree = {p.name: np.zeros(p.size, int) for p in net.populations.values()}
     for q in net.projections:
-        degree[q.source.population.name][q.source.start : q.source.stop] += np.diff(sim.weights(q).indptr)
+        own = degree[q.source.population.name][q.source.start : q.source.stop]
+        own += np.bincount(sim.synapses(q).pre, minlength=own.size)
     assert sim.n_events == sum(int((spikes[name] * degree[name]).sum()) for name in spikes)
     return spikes
 
@@ -146,7 +147,7 @@ def diamond(model, feedback=True, size=60, n_steps=50):
     net.connect(a, b[5:], evsim.fixed_indegree(9), 0.25, delay=0.0)
     net.connect(source, a, evsim.fixed_indegree(5), 0.75, delay=1.0)
     if feedback:
-        net.connect(d, a, evsim.fixed_indegree(4), 0.25, delay=1.0)
+        net.connect(d, a, evsim.fixed_indegree(4), -0.0625, delay=1.0)
         net.connect(b, b, evsim.fixed_indegree(4), -0.25, delay=3.0)
     return net, trains
 
@@ -231,21 +232,20 @@ def test_poisson_input_and_currents_of_later_stages():
         return sim.spike_checksum, sim.n_spikes
 
     assert run(0.0) == run(1.0)
-    assert run(0.0)[1] > 1000
+    assert run(0.0)[1] > 200
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_plastic_synapses_beside_delays_of_0(threads):
     """A plastic projection into a late stage learns as it does where the same spikes come over a step."""
-    rule = evsim.PairSTDP(a_plus=0.05, a_minus=0.04)
+    rule = evsim.PairSTDP(a_plus=0.01, a_minus=0.015)
 
     def run(delay, ahead):
         net = evsim.Network(dt=1.0, seed=5)
-        rng = np.random.default_rng(5)
-        steps, ids = np.nonzero(rng.random((80, 20)) < 0.2)
+        (steps, ids), (later, others) = (np.nonzero(x) for x in np.random.default_rng(5).random((2, 80, 20)) < 0.2)
         source = net.add_spike_source("source", 20, ids, steps + 1.0 - ahead)
         cells = net.add_population("cells", 300, Single())
-        inputs = net.add_spike_source("inputs", 20, rng.permutation(ids), steps + 1.0)
+        inputs = net.add_spike_source("inputs", 20, others, later + 1.0)
         net.connect(source, cells, evsim.fixed_indegree(5), 0.5, delay=delay)
         plastic = net.connect(inputs, cells, evsim.all_to_all(), 0.1, delay=2.0, plasticity=rule)
         sim = evsim.Simulation(net, threads=threads)
@@ -265,16 +265,16 @@ def test_any_small_network_is_that_of_a_plain_loop(data):
     net = evsim.Network(dt=1.0, seed=draw(st.integers(0, 5)))
     n_steps = draw(st.integers(1, 12))
     source, trains = add_source(net, "source", draw(st.integers(1, 5)), n_steps, 0.6, draw(st.integers(0, 9)))
-    models = st.sampled_from([Single(), Multi(), Multi(v_threshold=0.3, v_reset=0.0), Multi(leak=1.0, t_ref=1.0)])
+    models = st.sampled_from([Single(), Multi(), Multi(v_threshold=0.55, v_reset=0.0), Multi(leak=1.0, t_ref=1.0)])
     layers = [net.add_population(f"{k}", draw(st.integers(1, 4)), draw(models)) for k in range(draw(st.integers(1, 4)))]
     ranks = draw(st.permutations(range(len(layers))))
-    weights = st.sampled_from([-0.5, 0.375, 1.0, 2.5])
+    weights, inner = st.sampled_from([-0.5, 0.375, 1.0, 2.5]), st.sampled_from([-0.25, 0.125])
     for post, rank in zip(layers, ranks, strict=True):
         net.connect(source, post, evsim.pairwise_bernoulli(0.7), draw(weights), delay=draw(st.sampled_from([0, 1, 3])))
         for pre, before in zip(layers, ranks, strict=True):
             if draw(st.booleans()):
-                delay = draw(st.sampled_from([0, 1, 2] if before < rank else [1, 2]))
-                net.connect(pre, post, evsim.pairwise_bernoulli(0.7), draw(weights) / 4.0, delay=delay)
+                weight, delay = (draw(inner), 0) if before < rank else (-0.25, draw(st.sampled_from([1, 2])))
+                net.connect(pre, post, evsim.pairwise_bernoulli(0.7), weight, delay=delay)
     assert_as_simulated(net, n_steps, trains, threads=draw(st.sampled_from([1, 2])), pieces=draw(st.integers(1, 3)))
 
 
