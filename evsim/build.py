@@ -137,7 +137,9 @@ def _neurons(
         values = resolve_parameters(model, population.size, p, key)
         c = model.coefficients(values, dt)
         if c.multi_spike and not (np.asarray(c.v_threshold) > 0.0).all():
-            raise ValueError(f"population {population.name!r}: v_threshold must be above 0 for several spikes in a step")
+            raise ValueError(
+                f"population {population.name!r}: v_threshold must be above 0 for several spikes in a step"
+            )
         if c.multi_spike and c.theta_plus != 0.0:
             raise ValueError(f"population {population.name!r}: a threshold that adapts allows one spike in a step only")
         for j, coefficient in enumerate(list_coefficients(model, c)):

@@ -80,7 +80,6 @@ class Layout:
         groups = np.arange(padded(population.size) // GROUP) * GROUP
         return np.searchsorted(self.slice_stop[p], groups, side="right")
 
-
     def check_excess(self, excess: int) -> None:
         """Refuse to go on where a multi-spike neuron would have spiked too often: at step * n_pop + population."""
         if excess < NO_EXCESS:

@@ -1,49 +1,15 @@
 """Delays of 0 and several spikes a step: the same as a plain NumPy loop, whatever the threads and the splits."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
+from cuda_cases import Multi, Single
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evsim
 from evsim.dynamics import MAX_SPIKES
 from evsim.layout import lay_out
-from evsim.neurons import Coefficients, NeuronModel
 from evsim.synapses import WEIGHT_PRECISION, unit_with_headroom
-
-
-@dataclass(frozen=True, eq=False)
-class Single(NeuronModel):
-    """v <- leak * v + x; a spike where v >= v_threshold."""
-
-    leak: float = 0.75
-    v_threshold: object = 1.0
-    v_reset: float | None = None
-    t_ref: float = 0.0
-    v_min: float = -np.inf
-    tau_syn: object = None
-
-    def coefficients(self, values, dt):
-        v_reset, soft = self._reset(values)
-        return Coefficients(
-            leak=values["leak"],
-            drive=0.0,
-            v_threshold=values["v_threshold"],
-            v_reset=v_reset,
-            v_min=values["v_min"],
-            refractory_steps=values["t_ref"] / dt,
-            current_gain=1.0,
-            soft_reset=soft,
-            multi_spike=isinstance(self, Multi),
-            **self._synapses(values, dt, lambda tau: 1.0),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Multi(Single):
-    """The same; trunc(v / v_threshold) spikes."""
 
 
 def simulate(net, n_steps, trains):
@@ -326,7 +292,9 @@ def test_the_number_of_spikes_is_the_quotient_in_float32(threshold):
     quotients = np.float32([0.999, 1.0, 1.5, 2.0, 2.9999, 3.0, 17.0, 254.9, 255.0])
     net = evsim.Network(dt=1.0)
     neurons = net.add_population("neurons", quotients.size, Multi(v_threshold=threshold), v=quotients * threshold)
-    neurons = net.add_population("held", quotients.size, Multi(v_threshold=threshold, leak=1.0), v=quotients * threshold)
+    neurons = net.add_population(
+        "held", quotients.size, Multi(v_threshold=threshold, leak=1.0), v=quotients * threshold
+    )
     sim = evsim.Simulation(net)
     sim.record(state={neurons: "v_pre_reset"})
     sim.run(1.0)
