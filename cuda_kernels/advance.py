@@ -69,7 +69,7 @@ def _emit_trains(model, state, thread, n_all, first_step, n_steps):
             append_spikes(state, model.train_neuron[s], model.train_step[s], i32(1))
 
 
-@compile_cuda_kernel((THREADS, 1))
+@compile_cuda_kernel((THREADS, 2))
 def advance(model, state, tasks, chunk_start, n_steps):
     """Advance by up to n_steps from step chunk_start; a cooperative launch of one-dimensional blocks.
 

@@ -54,7 +54,7 @@ def observe(net, n_steps, threads=1, pieces=1):
     sim = evsim.Simulation(net, threads=threads)
     populations = list(net.populations.values())
     neurons = [p for p in populations if not isinstance(p.model, evsim.network.SpikeSource)]
-    sim.record(spikes=populations, state={p: "v" for p in neurons})
+    sim.record(spikes=populations, state=dict.fromkeys(neurons, "v"))
     for steps in np.diff(np.linspace(0, n_steps, pieces + 1).astype(int)):
         sim.run(steps * net.dt)
     spikes = {p.name: np.zeros((n_steps, p.size), int) for p in populations}
