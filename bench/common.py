@@ -12,7 +12,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / ".venv-peers"  # made by install_peers.sh: NEST and Brian2
-TORCH_PEERS = ROOT / ".venv-peers-torch"  # and SpikingJelly and BindsNET
+TORCH_PEERS = ROOT / ".venv-peers-torch"  # SpikingJelly 0.0.0.0.14 and BindsNET
+LAYER_PEERS = ROOT / ".venv-peers-layers"  # SpikingJelly 2, sinabs and snnTorch
 
 
 def last_json(command: list[str]) -> dict[str, Any]:

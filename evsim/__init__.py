@@ -1,7 +1,9 @@
 """evsim: an event-driven spiking-network simulator."""
 
-from evsim import labelling
+from evsim import decoding, encoders, labelling, sinabs, snntorch, spikingjelly
 from evsim._version import __version__
+from evsim.batch_input import EventInput, PoissonInput, RepeatedInput
+from evsim.batches import batches
 from evsim.connectivity import (
     all_to_all,
     explicit,
@@ -12,20 +14,40 @@ from evsim.connectivity import (
     pairwise_bernoulli,
 )
 from evsim.distributions import lognormal, normal, uniform
+from evsim.io.events import read_event_stream, write_event_stream
 from evsim.io.recording import open_recording
+from evsim.layers import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, MaxPool2d, Recurrent, SumPool2d
 from evsim.network import Network
 from evsim.neurons import IAF, LIF
 from evsim.plasticity import PairSTDP
+from evsim.sequential import Sequential
 from evsim.simulation import Simulation
+from evsim.step_neurons import SpikingNeuron
 
 __all__ = [
     "IAF",
     "LIF",
+    "AvgPool2d",
+    "Conv1d",
+    "Conv2d",
+    "EventInput",
+    "Flatten",
+    "Linear",
+    "MaxPool2d",
     "Network",
     "PairSTDP",
+    "PoissonInput",
+    "Recurrent",
+    "RepeatedInput",
+    "Sequential",
     "Simulation",
+    "SpikingNeuron",
+    "SumPool2d",
     "__version__",
     "all_to_all",
+    "batches",
+    "decoding",
+    "encoders",
     "explicit",
     "fixed_indegree",
     "fixed_outdegree",
@@ -36,5 +58,10 @@ __all__ = [
     "one_to_one",
     "open_recording",
     "pairwise_bernoulli",
+    "read_event_stream",
+    "sinabs",
+    "snntorch",
+    "spikingjelly",
     "uniform",
+    "write_event_stream",
 ]

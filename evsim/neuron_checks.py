@@ -49,19 +49,17 @@ def check_neurons(owner: str, model: NeuronModel, n: int, dt: float) -> None:
         given: Any = parameters[name]
         if isinstance(given, Distribution) or np.ndim(given) > 0:
             raise ValueError(f"{owner}: {name} is {describe(given)}; it must be one number for all neurons")
-    longest = np.max(bounds["t_ref"][1])
+    longest = np.max(bounds["t_ref"][1]) if "t_ref" in bounds else 0.0
     if longest / dt > MAX_REFRACTORY:
         raise ValueError(
             f"{owner}: t_ref is up to {longest:g} ms; it must be at most {MAX_REFRACTORY * dt:g} ms "
             f"({MAX_REFRACTORY} steps)"
         )
-    for name in ("v_reset", "v_min"):
-        if name not in bounds:  # the soft reset
+    for name, above in model.ascending:
+        if name not in bounds or above not in bounds:  # a soft reset, no lower bound
             continue
-        highest, threshold = np.broadcast_arrays(bounds[name][1], bounds["v_threshold"][0])
-        good = highest < threshold
+        highest, lowest = np.broadcast_arrays(bounds[name][1], bounds[above][0])
+        good = highest < lowest
         if not good.all():
             at = checks.first_bad(highest, good, name)
-            raise ValueError(
-                f"{owner}: {at}, v_threshold {threshold[~good].flat[0]:g}; {name} must be below v_threshold"
-            )
+            raise ValueError(f"{owner}: {at}, {above} {lowest[~good].flat[0]:g}; {name} must be below {above}")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from evsim.distributions import Distribution
 
-__all__ = ["IAF", "LIF", "Coefficients", "NeuronModel", "Parameter"]
+__all__ = ["IAF", "LIF", "Coefficients", "NeuronModel", "Parameter", "TimeConstants", "Values", "name_unknown"]
 
 Parameter = float | NDArray[Any] | Distribution
 TimeConstants = None | Parameter | tuple[Parameter, Parameter] | Mapping[str, Parameter]
@@ -44,9 +44,10 @@ class Coefficients:
     multi_spike: bool = False  # as many spikes in a step as v holds thresholds, rather than one
     theta_plus: float = 0.0
     theta_decay: float = 1.0
+    theta_resets: bool = False  # a soft reset takes theta off too
 
 
-def _suggest_names(model: type[Model]) -> type[Model]:
+def name_unknown(model: type[Model]) -> type[Model]:
     """Make an unknown parameter's error name the nearest known one."""
     known = [field.name for field in dataclasses.fields(model)]  # type: ignore[arg-type]
     original: Callable[..., None] = model.__init__
@@ -79,6 +80,9 @@ class NeuronModel:
     }
     may_be_infinite: ClassVar[frozenset[str]] = frozenset({"v_min", "tau_theta"})
     one_for_all: ClassVar[frozenset[str]] = frozenset({"theta_plus", "tau_theta"})
+    ascending: ClassVar[tuple[tuple[str, str], ...]] = (("v_reset", "v_threshold"), ("v_min", "v_threshold"))
+    options: ClassVar[frozenset[str]] = frozenset()  # fields that are no numbers
+    v_recorded: ClassVar[str] = "v"  # what a recording of v holds: "v" after the reset, or "v_pre_reset"
     tau_syn: TimeConstants
     v_reset: Any
 
@@ -103,7 +107,7 @@ class NeuronModel:
         named = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)  # type: ignore[arg-type]
-            if field.name != "tau_syn" and getattr(self, field.name) is not None
+            if field.name not in ("tau_syn", *self.options) and getattr(self, field.name) is not None
         }
         for receptor, tau in self.receptors().items():
             if tau is not None:
@@ -113,6 +117,10 @@ class NeuronModel:
     def resting_v(self, values: Values) -> Any:
         """The initial membrane potential where the user gives none."""
         return values.get("v_leak", 0.0)
+
+    def v_scale(self) -> float:
+        """What a recorded v is multiplied by."""
+        return 1.0
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of the update for a step of dt (ms)."""
@@ -137,7 +145,7 @@ class NeuronModel:
         return lists
 
 
-@_suggest_names
+@name_unknown
 @dataclass(frozen=True, eq=False)
 class LIF(NeuronModel):
     """Leaky integrate-and-fire neuron with delta or exponential synapses, integrated exactly on the grid.
@@ -205,7 +213,7 @@ class LIF(NeuronModel):
         )
 
 
-@_suggest_names
+@name_unknown
 @dataclass(frozen=True, eq=False)
 class IAF(NeuronModel):
     """Integrate-and-fire neuron with a constant leak and delta or exponential synapses.

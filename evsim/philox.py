@@ -15,6 +15,7 @@ PURPOSE_PAIR = 2  # counter: synapse index (low, high), projection
 PURPOSE_ATTRIBUTE = 3  # counter: synapse index (low, high), projection; words: weight, delay
 PURPOSE_PERMUTATION = 4  # counter: row, -, projection
 PURPOSE_INITIAL = 5  # counter: neuron, parameter, population
+PURPOSE_ENCODER = 6  # counter: group of 4 inputs, step, sample
 
 u32 = np.uint32
 u64 = np.uint64

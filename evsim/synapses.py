@@ -217,8 +217,8 @@ def _units(
     for place in receptors:
         own = _inputs(layout, *place)
         bound[place] = max(most[own].max(), least[own].max())
-    wide = bool(((bound > 0.0) & (0.5 * _unit_for(room * bound, 31) > WEIGHT_PRECISION * mean)).any())
-    unit = _unit_for(room * bound, 62 if wide else 31)
+    wide = bool(((bound > 0.0) & (0.5 * unit_for(room * bound, 31) > WEIGHT_PRECISION * mean)).any())
+    unit = unit_for(room * bound, 62 if wide else 31)
     for place in receptors:
         if room[place] > 1.0 and bound[place] > 0.0:
             unit[place] = unit_with_headroom(float(unit[place]), float(mean[place]))
@@ -241,7 +241,7 @@ def _scale_for(largest: float, number: int) -> float:
     return math.ldexp(1.0, min(62 - math.frexp(largest)[1] - number.bit_length(), 1000))
 
 
-def _unit_for(bound: NDArray[np.float64], n_bits: int) -> NDArray[np.float64]:
+def unit_for(bound: NDArray[np.float64], n_bits: int) -> NDArray[np.float64]:
     """The smallest power of two of which `bound`, and what rounding adds to it, is less than 2^n_bits."""
     needed = np.where(bound > 0.0, bound * 1.0001 / (2.0**n_bits - 1.0), 1.0)
     unit: NDArray[np.float64] = 2.0 ** np.maximum(np.ceil(np.log2(needed)), -126.0)

@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from evsim import plotting
+from evsim import plotting, plotting_recordings
 from evsim.io.reader import State
 from evsim.io.recording import RecordingWriter, open_recording
-from evsim.plotting import plot_confusion_matrix, plot_raster, plot_receptive_fields, plot_traces
+from evsim.plotting import plot_confusion_matrix, plot_raster, plot_traces
 
 
 def poisson(rate, n_neurons, duration, seed=0):
@@ -50,7 +50,7 @@ def test_thinned_raster_says_so_and_rates_count_all():
 
 
 def test_long_raster_is_thinned_to_a_bounded_number_of_dots(monkeypatch):
-    monkeypatch.setattr(plotting, "MAX_DOTS", 1000)
+    monkeypatch.setattr(plotting_recordings, "MAX_DOTS", 1000)
     _, axes = plot_raster({"a": poisson(40.0, 100, 10_000.0)}, sizes={"a": 100})
     assert 300 < len(dots(axes[0])) < 1500
     assert labels(axes[0]) == ["a\n(2 of 100)"]
@@ -96,28 +96,6 @@ def test_traces_show_values_and_threshold(tmp_path):
     figure.savefig(tmp_path / "traces.png")
 
 
-def test_receptive_fields_are_tiled_row_by_row(tmp_path):
-    """Five images of 2 x 3 in rows of two, with a gap of one pixel around each."""
-    weights = np.arange(30.0).reshape(6, 5)
-    figure, axis = plot_receptive_fields(weights, shape=(2, 3), labels=[4, 0, -1, 1, 2], columns=2)
-    tiles = axis.images[0].get_array()
-    assert tiles.shape == (10, 9)
-    for k in range(5):
-        y, x = 1 + k // 2 * 3, 1 + k % 2 * 4
-        np.testing.assert_array_equal(tiles[y : y + 2, x : x + 3], weights[:, k].reshape(2, 3))
-    assert np.ma.count(tiles) == 30  # the gaps are masked
-    assert [text.get_text() for text in axis.texts] == ["4", "0", "1", "2"]
-    assert axis.images[0].get_clim() == (0.0, 29.0)
-    figure.savefig(tmp_path / "fields.png")
-
-
-def test_receptive_fields_with_negative_weights_are_coloured_about_0():
-    _, axis = plot_receptive_fields(np.array([[-2.0], [1.0]]), shape=(1, 2))
-    assert axis.images[0].get_clim() == (-2.0, 2.0)
-    _, axis = plot_receptive_fields(np.zeros((2, 1)), shape=(1, 2), w_max=0.5)
-    assert axis.images[0].get_clim() == (0.0, 0.5)
-
-
 def test_confusion_matrix_shows_counts_and_shares(tmp_path):
     figure, axis = plot_confusion_matrix(np.array([[3, 1, 0], [0, 2, 0]]), names=["cat", "dog"])
     np.testing.assert_array_equal(axis.images[0].get_array(), [[0.75, 0.25], [0.0, 1.0]])
@@ -133,16 +111,7 @@ def test_samples_without_a_prediction_get_a_column():
     assert axis.get_title(loc="left") == "75.0% of 4 samples correct"
 
 
-def test_bad_weights_and_counts_are_named():
-    for weights, options, words in (
-        (np.zeros((5, 2)), {}, r"weights is \(5, 2\); .* n_inputs = 28 \* 28"),
-        (np.full((1, 1), np.nan), {"shape": (1, 1)}, "a weight is nan"),
-        (np.zeros((1, 2)), {"shape": (1, 1), "labels": [1]}, "labels has 1 entries; it must have 2"),
-        (np.zeros((1, 2)), {"shape": (1, 1), "columns": 0}, "columns is 0"),
-        (np.zeros((1, 2)), {"shape": (1, 1), "w_max": 0.0}, r"w_max is 0\.0"),
-    ):
-        with pytest.raises(ValueError, match=f"receptive fields: {words}"):
-            plot_receptive_fields(weights, **options)
+def test_bad_counts_are_named():
     for matrix, names, words in (
         (np.zeros((2, 4)), None, r"matrix is \(2, 4\)"),
         (np.zeros(2), None, r"matrix is \(2,\)"),
@@ -165,7 +134,24 @@ def test_bad_input_is_named():
         plot_traces(State(np.zeros(0), np.arange(1), np.zeros((0, 1)), "v", "mV", 0.1))
 
 
-def test_missing_matplotlib_is_named(monkeypatch):
+@pytest.mark.parametrize(
+    ("plot", "arguments"),
+    [
+        ("plot_raster", [{"exc": (np.array([1]), np.array([1.0]))}]),
+        ("plot_traces", [State(np.zeros(1), np.arange(1), np.zeros((1, 1)), "v", "mV", 0.1)]),
+        ("plot_confusion_matrix", [np.eye(2)]),
+        ("plot_neuron", [[0.5], [0]]),
+        ("plot_heatmap", [np.ones((2, 2))]),
+        ("plot_spikes", [np.ones((2, 2))]),
+        ("plot_layer_activity", [{"a": np.ones((2, 2))}]),
+        ("plot_receptive_fields", [np.ones((1, 2)), (1, 1)]),
+        ("plot_feature_maps", [np.ones((2, 2, 2))]),
+        ("plot_weights", [np.ones((2, 1, 2, 2))]),
+    ],
+)
+def test_missing_matplotlib_is_named(monkeypatch, plot, arguments):
+    """Also: every picture is in `evsim.plotting`."""
+    assert plot in plotting.__all__
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"evsim\[plot\]"):
-        plot_raster({"exc": (np.array([1]), np.array([1.0]))})
+        getattr(plotting, plot)(*arguments)

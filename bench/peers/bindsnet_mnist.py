@@ -10,8 +10,6 @@ recorded, since labels are made of them; the time of the encoding is part of run
 from __future__ import annotations
 
 import argparse
-import gzip
-import sys
 import time
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from bindsnet.encoding import poisson
 from bindsnet.models import DiehlAndCook2015
 from bindsnet.network import Network
 from bindsnet.network.monitors import Monitor
+from peer_mnist import read_images
 from peer_report import add_common_arguments, peak_memory_bytes, print_report
 
 INPUTS = 784
@@ -40,18 +39,6 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def first_images(folder: Path, number: int) -> torch.Tensor:
-    """Return the first training images, (number, 1, 28, 28), values from 0 to 255."""
-    plain = folder / "train-images-idx3-ubyte"
-    packed = plain.with_name(f"{plain.name}.gz")
-    if not plain.exists() and not packed.exists():
-        sys.exit(f"{folder} has neither {plain.name} nor {packed.name}; name MNIST's folder with --data")
-    with plain.open("rb") if plain.exists() else gzip.open(packed) as file:
-        file.seek(16)  # the header
-        pixels = np.frombuffer(file.read(number * INPUTS), np.uint8)
-    return torch.from_numpy(pixels.reshape(number, 1, 28, 28).astype(np.float32))
-
-
 def build(arguments: argparse.Namespace) -> tuple[Network, dict[str, Monitor]]:
     """Create the network; return it and the spike monitors of its layers."""
     network = DiehlAndCook2015(n_inpt=INPUTS, n_neurons=arguments.neurons, inpt_shape=(1, 28, 28))
@@ -68,7 +55,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     start = time.perf_counter()
-    images = first_images(arguments.data, arguments.warmup + arguments.samples)
+    pixels = read_images(arguments.data, "train", arguments.warmup + arguments.samples)
+    images = torch.from_numpy(pixels.astype(np.float32))
     network, monitors = build(arguments)
     build_s = time.perf_counter() - start
 

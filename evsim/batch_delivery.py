@@ -1,0 +1,113 @@
+"""What the spikes or values of one frame add to the input of the next node: vector adds over runs of weights.
+
+Spikes add fixed-point weights to `total` (int32: their order is irrelevant); analog values add to `analog` (float32),
+in ascending order of their units. A frame's units that are not zero are listed in `index`, ascending.
+"""
+
+import numpy as np
+
+from evsim import batch_model as bm
+from evsim.jit import fma, register_jitable
+
+f32 = np.float32
+i32 = np.int32
+i64 = np.int64
+u64 = np.uint64
+
+# How a unit's row of weights is added: once, as often as it spiked, or as often as its value says.
+ONCE, COUNTED_TIMES, ANALOG = range(3)
+
+
+@register_jitable
+def add_rows(how, total, analog, at, n, weight, row, stride, index, first, stop, base, count, value, at_frame):
+    """Add to n inputs from `at` the rows of the units index[first:stop]: unit u's is at row + (u - base) * stride."""
+    if how == ONCE:
+        _add_once(total, at, n, weight, row, stride, index, first, stop, base)
+    elif how == COUNTED_TIMES:
+        for e in range(first, stop):
+            unit = u64(index[e])
+            start, times = row + (unit - base) * stride, i32(count[at_frame + unit])
+            for i in range(n):
+                total[at + i] += times * weight[start + i]
+    else:
+        for e in range(first, stop):
+            unit = u64(index[e])
+            start, x = row + (unit - base) * stride, value[at_frame + unit]
+            for i in range(n):
+                analog[at + i] = fma(x, f32(weight[start + i]), analog[at + i])
+
+
+@register_jitable
+def _add_once(total, at, n, weight, row, stride, index, first, stop, base):
+    """Rows of units that spiked once, four at a time."""
+    e = first
+    while e + u64(4) <= stop:
+        a, b = row + (u64(index[e]) - base) * stride, row + (u64(index[e + u64(1)]) - base) * stride
+        c, d = row + (u64(index[e + u64(2)]) - base) * stride, row + (u64(index[e + u64(3)]) - base) * stride
+        for i in range(n):
+            total[at + i] += (weight[a + i] + weight[b + i]) + (weight[c + i] + weight[d + i])
+        e += u64(4)
+    while e < stop:
+        a = row + (u64(index[e]) - base) * stride
+        for i in range(n):
+            total[at + i] += weight[a + i]
+        e += u64(1)
+
+
+@register_jitable
+def add_linear(node, start, how, total, analog, first, weight, index, begin, end, count, value, at_frame):
+    """Add to the targets of the tile from `first` what a linear layer's sources give them."""
+    tile, n_in = u64(node[bm.TILE_SIZE]), u64(node[bm.N_IN])
+    row = u64(start) + (first // tile) * n_in * tile
+    add_rows(how, total, analog, first, tile, weight, row, tile, index, begin, end, u64(0), count, value, at_frame)
+
+
+@register_jitable
+def add_convolution(node, start, how, total, analog, weight, index, begin, end, count, value, at_frame):
+    """Add to all targets what a convolution's sources give them, place by place."""
+    channels, columns = u64(node[bm.IN_CHANNELS]), u64(node[bm.IN_COLUMNS])
+    out_rows, out_columns, out_channels = node[bm.OUT_ROWS], node[bm.OUT_COLUMNS], u64(node[bm.OUT_CHANNELS])
+    kernel_rows, kernel_columns = node[bm.KERNEL_ROWS], node[bm.KERNEL_COLUMNS]
+    group_in = channels // u64(node[bm.GROUPS])
+    group_out = out_channels // u64(node[bm.GROUPS])
+    stride = u64(kernel_rows * kernel_columns) * group_out  # from one source channel's kernel to the next's
+    one_run = node[bm.STRIDE_COLUMNS] == 1 and node[bm.DILATION_COLUMNS] == 1 and node[bm.GROUPS] == 1
+    e = begin
+    while e < end:
+        place = u64(index[e]) // channels
+        base = place * channels
+        stop = e + u64(1)
+        while stop < end and u64(index[stop]) < base + channels:
+            stop += u64(1)
+        y = i64(place // columns)
+        x = i64(place) - y * i64(columns)
+        for a in range(kernel_rows):
+            below = y + node[bm.PADDING_ROWS] - a * node[bm.DILATION_ROWS]
+            i = below // node[bm.STRIDE_ROWS]
+            if below < 0 or i * node[bm.STRIDE_ROWS] != below or i >= out_rows:
+                continue
+            if one_run:
+                left = x + node[bm.PADDING_COLUMNS] - (kernel_columns - 1)
+                low, high = max(i64(0), -left), min(kernel_columns, out_columns - left)
+                if low < high:
+                    at = u64(i * out_columns + left + low) * out_channels
+                    row = u64(start) + u64(a * kernel_columns + low) * out_channels
+                    n = u64(high - low) * out_channels
+                    add_rows(
+                        how, total, analog, at, n, weight, row, stride, index, e, stop, base, count, value, at_frame
+                    )  # fmt: skip
+                continue
+            for q in range(kernel_columns):
+                right = x + node[bm.PADDING_COLUMNS] - (kernel_columns - 1 - q) * node[bm.DILATION_COLUMNS]
+                j = right // node[bm.STRIDE_COLUMNS]
+                if right < 0 or j * node[bm.STRIDE_COLUMNS] != right or j >= out_columns:
+                    continue
+                row = u64(start) + u64(a * kernel_columns + q) * group_out
+                for one in range(e, stop):
+                    group = (u64(index[one]) - base) // group_in
+                    at = u64(i * out_columns + j) * out_channels + group * group_out
+                    add_rows(
+                        how, total, analog, at, group_out, weight, row, stride, index, one, one + u64(1), base,
+                        count, value, at_frame,
+                    )  # fmt: skip
+        e = stop

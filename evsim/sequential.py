@@ -1,0 +1,262 @@
+"""`Sequential`: layers and neurons one behind the other, fed with batches."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evsim import batch_model as bm
+from evsim import checks
+from evsim.batch_build import BatchBuilt, Node, build_batch, owner
+from evsim.batch_engine import BatchEngine
+from evsim.batch_input import BatchInput
+from evsim.io.layer_file import create_layer_file
+from evsim.layer_record import LayerRecord
+from evsim.layer_summary import summarise
+from evsim.layers import Connection, Flatten, Layer, Linear, Recurrent
+from evsim.neurons import NeuronModel
+
+__all__ = ["Sequential"]
+
+Shape = tuple[int, ...]
+
+VARIABLES = {"spikes": bm.SPIKES, "v": bm.V, "v_pre_reset": bm.V_PRE_RESET, "i": bm.CURRENT}
+
+
+class Sequential:
+    """Layers and neurons one behind the other.
+
+        net = evsim.Sequential(evsim.Linear(784, 10, bias=False), evsim.spikingjelly.LIFNode(tau=2.0))
+        spikes = net(x)      # x (T, B, 784): spikes (0, 1, 2, ...) or analog values; result (T, B, 10)
+
+    All layers take a spike in the step in which it is emitted. A neuron layer gives spike counts, a connection that
+    no neurons follow gives its weighted sums, as float32. The state is kept from call to call until `reset`.
+
+    A step in which all inputs are whole numbers in [0, 65535] is taken as spikes: fixed-point weights are added, and
+    the result is the same, bit for bit, for any batch, number of threads and backend. Weights are rounded by less than
+    1e-5 of their layer's mean |weight|, or by less than 2^-31 of the largest sum that their layer can reach, whichever
+    is larger.
+
+    Parameters
+    ----------
+    *layers : layers of `evsim.layers`, and neuron models.
+    dt : float
+        A step, ms; for neurons with constants in ms (evsim.LIF, evsim.IAF).
+    seed : int
+        Of weights that are not given, in [0, 2^64).
+    threads : int, optional
+        CPU threads, by default all cores; one takes one sample at a time. It changes the speed, never a result.
+    """
+
+    def __init__(
+        self, *layers: Layer | NeuronModel, dt: float = 1.0, seed: int = 0, threads: int | None = None
+    ) -> None:
+        self.dt = checks.number("Sequential", "dt", dt, 0.0, inclusive=False, unit="ms")
+        self.seed = checks.size("Sequential", "seed", seed, high=2**64 - 1)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.threads = checks.size("Sequential", "threads", cores if threads is None else threads, 1, 1024)
+        for index, layer in enumerate(layers):
+            if not isinstance(layer, Layer | NeuronModel):
+                raise TypeError(f"{owner(index, layer)}: it is {layer!r}; it must be a layer or a neuron model")
+        self.layers = list(layers)
+        self._records: list[LayerRecord] = []
+        self._built: BatchBuilt | None = None
+        self._shape: Shape = ()
+        self._versions: list[int] = []
+        self._draw_weights()
+        self.reset()
+
+    def __call__(self, x: Any) -> NDArray[np.float32]:
+        """Run T steps.
+
+        Parameters
+        ----------
+        x : array (T, B, ...), or an input of `evsim.encoders`.
+
+        Returns
+        -------
+        (T, B, ...) float32 : what the last layer gives in each step.
+
+        Raises
+        ------
+        ValueError : a wrong shape, another number or shape of samples than since the last reset, a value that is
+            not finite.
+        RuntimeError : a neuron spikes too often in a step.
+        """
+        given = _checked_input(x)
+        built, engine, state = self._begin(given.shape[1], given.shape[2:])
+        last = len(built.nodes) - 1
+        asked = [
+            (record, variable, self._node(built, record.layer))
+            for record in self._records
+            for variable in record.variables
+        ]
+        requests = [(last, bm.SPIKES)]
+        requests += [(k, self._code(built.nodes[k], variable)) for _, variable, k in asked]
+        output, *recorded = engine.run(state, given, requests)
+        for (record, variable, k), values in zip(asked, recorded, strict=True):
+            node = built.nodes[k]
+            scale = node.neurons.v_scale() if node.neurons is not None and variable == "v" else 1.0
+            record.append(variable, _as_seen(node, values, scale * node.scale))
+        return _as_seen(built.nodes[last], output, built.nodes[last].scale)
+
+    def step(self, x: Any) -> NDArray[np.float32]:
+        """Run one step: x (B, ...) to (B, ...)."""
+        result: NDArray[np.float32] = self(_as_array(x)[np.newaxis])[0]
+        return result
+
+    def reset(self) -> None:
+        """Forget the state: the next call starts anew, with any number and shape of samples."""
+        self._state: bm.BatchState | None = None
+
+    def record(self, layer: int | Layer | NeuronModel, *variables: str, file: str | Path | None = None) -> LayerRecord:
+        """Record variables of a neuron layer in all calls from now on.
+
+        Parameters
+        ----------
+        layer : its index, or the layer itself.
+        *variables : of "spikes", "v" (after the reset), "v_pre_reset" and "i" (the synaptic current). A layer without
+            neurons has "spikes" only: its output.
+        file : path, optional
+            An HDF5 file that the frames are streamed to, as <layer>/<variable> (T, B, ...); else they are kept.
+
+        Returns
+        -------
+        An object with an attribute for each variable: (T, B, ...) float32, all calls one after another.
+        """
+        index = self._index(layer)
+        name = f"{index}_{type(self.layers[index]).__name__}"
+        neurons = isinstance(self.layers[index], NeuronModel | Recurrent)
+        known = list(VARIABLES) if neurons else ["spikes"]
+        for variable in variables:
+            if variable not in known:
+                raise checks.nearest(owner(index, self.layers[index]), "variable", variable, known)
+        if not variables:
+            raise ValueError(f"record: no variable is given; give one or more of {', '.join(known)}")
+        following = [each for each in self.layers[index + 1 :] if not isinstance(each, Flatten)]
+        behind = next(iter(following), None)
+        if isinstance(self.layers[index], Flatten) or (
+            isinstance(self.layers[index], Connection) and isinstance(behind, NeuronModel | Recurrent)
+        ):
+            raise ValueError(
+                f"{owner(index, self.layers[index])}: it has no values of its own to record; "
+                "record the neurons behind it"
+            )
+        path = None if file is None else Path(file)
+        if path is not None and path not in [record.file for record in self._records]:
+            create_layer_file(path, self.dt)
+        record = LayerRecord(index, name, variables, path)
+        self._records.append(record)
+        return record
+
+    def stop_recording(self) -> None:
+        """Record nothing from now on."""
+        self._records = []
+
+    def summary(self, shape: Shape | None = None) -> str:
+        """A table of all layers: output shape, neurons, synapses, bytes of weights and of a sample's state.
+
+        Parameters
+        ----------
+        shape : of a sample; left out, that of the last call, or what a Linear as the first layer takes.
+        """
+        if shape is None and self._built is not None:
+            shape = self._shape
+        if shape is None and isinstance(self.layers[0], Linear):
+            shape = (self.layers[0].in_features,)
+        if shape is None:
+            raise ValueError("summary: the shape of a sample is not known yet; give shape=, such as (1, 28, 28)")
+        return summarise(self.layers, self._build(tuple(shape)))
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer | NeuronModel]:
+        return iter(self.layers)
+
+    def __getitem__(self, index: int) -> Layer | NeuronModel:
+        return self.layers[index]
+
+    def _draw_weights(self) -> None:
+        """Draw what weights were not given, each layer's from a generator of its own."""
+        for index, layer in enumerate(self.layers):
+            connection = layer.connection if isinstance(layer, Recurrent) else layer
+            if isinstance(connection, Connection):
+                connection.draw(np.random.Generator(np.random.Philox(key=[self.seed, index])))
+
+    def _build(self, shape: Shape) -> BatchBuilt:
+        at = shape
+        for index, layer in enumerate(self.layers):  # which makes the connections of Recurrent layers
+            at = layer.output_shape(owner(index, layer), at) if isinstance(layer, Layer) else at
+        self._draw_weights()
+        return build_batch(self.layers, shape, self.dt, self.seed)
+
+    def _begin(self, n_samples: int, shape: Shape) -> tuple[BatchBuilt, BatchEngine, bm.BatchState]:
+        """What a call with so many samples of this shape runs on."""
+        if self._state is not None and (len(self._state.v), self._shape) != (n_samples, shape):
+            raise ValueError(
+                f"Sequential: the input has {n_samples} samples of shape {shape}, the state is of {len(self._state.v)} "
+                f"of shape {self._shape}; call reset() first"
+            )
+        if self._built is None or self._shape != shape or self._versions != self._weight_versions():
+            self._built, self._shape = self._build(shape), shape
+            self._engine = BatchEngine(self._built, self.threads)
+            self._versions = self._weight_versions()
+        if self._state is None:
+            self._state = self._built.new_state(n_samples)
+        return self._built, self._engine, self._state
+
+    def _weight_versions(self) -> list[int]:
+        connections = [layer.connection if isinstance(layer, Recurrent) else layer for layer in self.layers]
+        return [connection.version for connection in connections if isinstance(connection, Connection)]
+
+    def _index(self, layer: int | Layer | NeuronModel) -> int:
+        if isinstance(layer, int | np.integer):
+            if not -len(self.layers) <= layer < len(self.layers):
+                raise IndexError(f"Sequential: layer {layer} is outside [0, {len(self.layers)})")
+            return int(layer) % len(self.layers)
+        found = [index for index, each in enumerate(self.layers) if each is layer]
+        if len(found) != 1:
+            raise ValueError(f"Sequential: {layer!r} is {len(found)} times among its layers; give its index")
+        return found[0]
+
+    def _node(self, built: BatchBuilt, layer: int) -> int:
+        return next(k for k, node in enumerate(built.nodes) if node.layer == layer)
+
+    def _code(self, node: Node, variable: str) -> int:
+        if variable == "i" and node.row[bm.FILTERED] != 1:
+            raise ValueError(f"{node.label}: it has no synaptic current to record; its input acts on v at once")
+        if variable == "v" and node.neurons is not None:
+            return VARIABLES[node.neurons.v_recorded]
+        return VARIABLES[variable]
+
+
+def _checked_input(x: Any) -> BatchInput | NDArray[Any]:
+    return x if isinstance(x, BatchInput) else _as_array(x, 2, "(T, B, ...)")
+
+
+def _as_array(x: Any, n_dimensions: int = 1, shape: str = "(B, ...)") -> NDArray[Any]:
+    """x as a contiguous array of float32, or of uint8 where it was of these or of bool."""
+    try:
+        array = np.asarray(x)
+    except ValueError:
+        array = np.array(None)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"input: x has dtype {array.dtype}; it must be an array of numbers")
+    if array.ndim < n_dimensions or 0 in array.shape:
+        raise ValueError(f"input: x has shape {array.shape}; it must be {shape}, none of them 0")
+    return np.ascontiguousarray(array, np.uint8 if array.dtype in (np.bool_, np.uint8) else np.float32)
+
+
+def _as_seen(node: Node, values: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    """A node's values (T, B, units) in the order and shape that the user knows."""
+    if scale != 1.0:
+        values = values * np.float32(scale)
+    if (np.diff(node.order) != 1).any():
+        seen = np.empty_like(values)
+        seen[:, :, node.order] = values
+        values = seen
+    return values.reshape(*values.shape[:2], *node.shape)
