@@ -55,10 +55,12 @@ def _add_once(total, at, n, weight, row, stride, index, first, stop, base):
 
 
 @register_jitable
-def add_linear(node, start, how, total, analog, first, n, weight, index, begin, end, count, value, at_frame):
+def add_linear(
+    node, start, n_sources, how, total, analog, first, n, weight, index, begin, end, count, value, at_frame
+):  # fmt: skip
     """Add to targets [first, first + n), which lie in one tile, what a linear layer's sources give them."""
-    tile, n_in = u64(node[bm.TILE_SIZE]), u64(node[bm.N_IN])
-    row = u64(start) + (first // tile) * n_in * tile
+    tile = u64(node[bm.TILE_SIZE])
+    row = u64(start) + (first // tile) * u64(n_sources) * tile
     add_rows(how, total, analog, first, n, weight, row, tile, index, begin, end, u64(0), count, value, at_frame)
 
 

@@ -98,13 +98,27 @@ def _read_input(given, sample, first_step, n_steps, channels, n, frame_size, hol
 
 
 @register_jitable
+def _hold_values(holds, t, count, value, frame, n):
+    """Make values of a frame's counts."""
+    holds[t] = VALUES
+    for i in range(frame, frame + n):
+        value[i] = f32(count[i])
+
+
+@register_jitable
 def _pool(node, n_steps, frame_size, holds_in, count_in, value_in, holds_out, count_out, value_out):
     """The sum or the largest of each window, of all frames."""
     channels, in_rows, in_columns = u64(node[bm.IN_CHANNELS]), node[bm.IN_ROWS], node[bm.IN_COLUMNS]
     maximum = node[bm.MAXIMUM] == 1
     for t in range(n_steps):
-        holds_out[t] = holds_in[t]
         frame = u64(t) * frame_size
+        if holds_in[t] == SPIKE_COUNTS and node[bm.COUNTED] == 1 and not maximum:
+            most = u16(0)
+            for i in range(frame, frame + u64(node[bm.N_IN])):
+                most = count_in[i] if count_in[i] > most else most
+            if i64(most) > node[bm.MOST]:
+                _hold_values(holds_in, t, count_in, value_in, frame, u64(node[bm.N_IN]))
+        holds_out[t] = holds_in[t]
         for i in range(node[bm.OUT_ROWS]):
             for j in range(node[bm.OUT_COLUMNS]):
                 at = frame + u64(i * node[bm.OUT_COLUMNS] + j) * channels
@@ -206,8 +220,8 @@ def _connect(
             _pass_on(node[bm.WEIGHT], how, first, n, total, analog, count_in, value_in, frame)
         elif node[bm.KIND] == bm.LINEAR:
             add_linear(
-                node, node[bm.WEIGHT], how, total, analog, first, n, model.weight, index, begin[t], begin[t + 1],
-                count_in, value_in, frame,
+                node, node[bm.WEIGHT], node[bm.N_IN], how, total, analog, first, n, model.weight, index, begin[t],
+                begin[t + 1], count_in, value_in, frame,
             )  # fmt: skip
         else:
             add_convolution(
@@ -216,8 +230,8 @@ def _connect(
             )  # fmt: skip
         if node[bm.BACK] >= 0:
             add_linear(
-                node, node[bm.BACK], COUNTED_TIMES, total, analog, first, n, model.weight, back_index, back_first,
-                back_stop, state.back[sample], value_in, u64(node[bm.BACK_AT]),
+                node, node[bm.BACK], node[bm.N_OUT], COUNTED_TIMES, total, analog, first, n, model.weight, back_index,
+                back_first, back_stop, state.back[sample], value_in, u64(node[bm.BACK_AT]),
             )  # fmt: skip
             if node[bm.BACK_BIAS] >= 0 and state.step[0] + first_step + t > 0:
                 for i in range(first, first + n):
@@ -272,9 +286,7 @@ def _advance_node(
         frame = u64(t) * frame_size
         stored, most = _list_units(holds_in[t], count_in, words_in, value_in, frame, u64(node[bm.N_IN]), index, stored)
         if i64(most) > node[bm.MOST]:  # sums of fixed-point weights have no room for so many
-            holds_in[t] = VALUES
-            for i in range(frame, frame + u64(node[bm.N_IN])):
-                value_in[i] = f32(count_in[i])
+            _hold_values(holds_in, t, count_in, value_in, frame, u64(node[bm.N_IN]))
         begin[t + 1] = stored
         holds_out[t] = SPIKE_COUNTS if node[bm.NEURONS] == 1 and node[bm.SPIKING] == 1 else VALUES
     n_out = u64(node[bm.N_OUT])
