@@ -51,6 +51,7 @@ class BatchBuilt:
     model: bm.BatchModel
     nodes: list[Node]
     channels: int  # of a sample that enters
+    shape: Shape  # of a sample that leaves it
     initial_v: NDArray[np.float32]  # (units with v,)
     sizes: dict[str, int]  # entries of a sample's state, by the fields of BatchState
 
@@ -117,6 +118,8 @@ class _Builder:
             self._add_connection(index, before, layer, shape)
         elif not isinstance(layer, Flatten):
             raise TypeError(f"{name}: it is {layer!r}; it must be a layer or a neuron model")
+        elif self.waiting is None:
+            self.source_shape = shape
         self.shape = shape
 
     def finish(self) -> BatchBuilt:
@@ -135,7 +138,7 @@ class _Builder:
             parameter_step=np.array(self.step),
         )
         initial_v = np.concatenate([np.zeros(0, np.float32), *self.initial_v])
-        return BatchBuilt(model, self.nodes, self.channels, initial_v, self.sizes)
+        return BatchBuilt(model, self.nodes, self.channels, self.shape, initial_v, self.sizes)
 
     def _new_node(self, index: int, label: str, shape: Shape, order: NDArray[np.int64], scale: float) -> Node:
         node = Node(label, index, shape, order, scale)
@@ -168,13 +171,9 @@ class _Builder:
         back = behind.connection if isinstance(behind, Recurrent) else None
         neurons = behind.neurons if isinstance(behind, Recurrent) else behind
         what = behind if behind is not None else connection
-        if connection is None:
-            order = self.order
-        elif isinstance(connection, Linear):
-            order = np.arange(connection.out_features)
-        else:
-            order = _order(connection.output_shape("", self.source_shape))
-        node = self._new_node(index, owner(index, what), shape, order, 1.0)
+        own_shape = shape if connection is None else connection.output_shape("", self.source_shape)
+        order = self.order if connection is None else _order(own_shape)
+        node = self._new_node(index, owner(index, what), own_shape if neurons is None else shape, order, 1.0)
         if neurons is not None:
             self._set_neurons(node, neurons)
         if back is not None and node.row[bm.SPIKING] == 0:

@@ -42,7 +42,7 @@ def _read_dense(frame, channels, count, value, at):
     for c in range(channels):
         for i in range(places):
             x = f32(frame[c * places + i])
-            times = i32(x) if x >= f32(0.0) and x <= f32(bm.MOST_SPIKES) else i32(-1)
+            times = i32(x) if x >= f32(0.0) and x <= f32(bm.MOST_SPIKES) else i32(0)  # which x then is not
             whole = whole and f32(times) == x
             count[at + i * channels + c] = u16(times)
     if whole:

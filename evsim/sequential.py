@@ -109,7 +109,7 @@ class Sequential:
             node = built.nodes[k]
             scale = node.neurons.v_scale() if node.neurons is not None and variable == "v" else 1.0
             record.append(variable, _as_seen(node, values, scale * node.scale))
-        return _as_seen(built.nodes[last], output, built.nodes[last].scale)
+        return _as_seen(built.nodes[last], output, built.nodes[last].scale).reshape(*given.shape[:2], *built.shape)
 
     def step(self, x: Any) -> NDArray[np.float32]:
         """Run one step: x (B, ...) to (B, ...)."""
