@@ -206,7 +206,8 @@ class _Builder:
             row[bm.KIND] = bm.LINEAR
             weight = connection.weight.astype(np.float64)[:, self.order] * self.scale
             node.n_synapses = node.n_weights = weight.size
-        own = None if back is None else back.weight.astype(np.float64)
+        own = None if back is None else back.weight.astype(np.float64)[np.ix_(node.order, node.order)]
+        back_bias = None if back_bias is None else back_bias[node.order]
         if own is not None:
             node.n_synapses, node.n_weights = node.n_synapses + own.size, node.n_weights + own.size
         biases = [each for each in (bias, back_bias) if each is not None]
