@@ -103,7 +103,7 @@ class BatchEngine:
             frames.append((np.zeros(chunk, np.uint8), count, count.view(np.uint64), value))
         lists = (
             np.zeros(chunk + 1, np.uint64),
-            np.zeros(chunk * self._frame, np.uint32),
+            np.zeros(chunk * self._frame + 1, np.uint32),  # one more is written than kept
             np.zeros(self._frame, np.uint32),
         )
         work = np.zeros(self._frame, np.int32), np.zeros(self._frame, np.float32), np.zeros(BLOCK, np.float32)

@@ -98,11 +98,18 @@ def _read_input(given, sample, first_step, n_steps, channels, n, frame_size, hol
 
 
 @register_jitable
-def _hold_values(holds, t, count, value, frame, n):
-    """Make values of a frame's counts."""
-    holds[t] = VALUES
-    for i in range(frame, frame + n):
-        value[i] = f32(count[i])
+def _make_room(node, holds, t, count, value, at):
+    """Make values of a frame's counts where the node's sums have no room for so many."""
+    if holds[t] != SPIKE_COUNTS or node[bm.COUNTED] == 0:
+        return
+    stop = at + u64(node[bm.N_IN])
+    most = u16(0)
+    for i in range(at, stop):
+        most = count[i] if count[i] > most else most
+    if i64(most) > node[bm.MOST]:
+        holds[t] = VALUES
+        for i in range(at, stop):
+            value[i] = f32(count[i])
 
 
 @register_jitable
@@ -112,12 +119,7 @@ def _pool(node, n_steps, frame_size, holds_in, count_in, value_in, holds_out, co
     maximum = node[bm.MAXIMUM] == 1
     for t in range(n_steps):
         frame = u64(t) * frame_size
-        if holds_in[t] == SPIKE_COUNTS and node[bm.COUNTED] == 1 and not maximum:
-            most = u16(0)
-            for i in range(frame, frame + u64(node[bm.N_IN])):
-                most = count_in[i] if count_in[i] > most else most
-            if i64(most) > node[bm.MOST]:
-                _hold_values(holds_in, t, count_in, value_in, frame, u64(node[bm.N_IN]))
+        _make_room(node, holds_in, t, count_in, value_in, frame)
         holds_out[t] = holds_in[t]
         for i in range(node[bm.OUT_ROWS]):
             for j in range(node[bm.OUT_COLUMNS]):
@@ -154,23 +156,19 @@ def _take(source, first, target, at, n, maximum, replace):
 
 @register_jitable
 def _list_units(holds, count, words, value, at, n, index, stored):
-    """Append the units of a frame that are not zero to index; returns (stored, largest count)."""
-    most = u16(0)
+    """Append the units of a frame that are not zero to index; returns how many it then holds."""
     if holds == SPIKE_COUNTS:
-        for word in range(at >> u64(2), (at + n + u64(3)) >> u64(2)):
-            if words[word] == u64(0):
+        for word in range(u64(0), n, u64(4)):
+            if words[(at + word) >> u64(2)] == u64(0):
                 continue
-            for i in range(word << u64(2), (word << u64(2)) + u64(4)):
-                if count[i] > u16(0) and i < at + n:
-                    index[stored] = i - at
-                    stored += u64(1)
-                    most = count[i] if count[i] > most else most
+            for i in range(word, min(word + u64(4), n)):  # written in any case, which is faster than a branch
+                index[stored] = i
+                stored += u64(count[at + i] > u16(0))
     elif holds == VALUES:
         for i in range(n):
-            if value[at + i] != f32(0.0):
-                index[stored] = i
-                stored += u64(1)
-    return stored, most
+            index[stored] = i
+            stored += u64(value[at + i] != f32(0.0))
+    return stored
 
 
 @register_jitable
@@ -220,7 +218,7 @@ def _connect(
             _pass_on(node[bm.WEIGHT], how, first, n, total, analog, count_in, value_in, frame)
         elif node[bm.KIND] == bm.LINEAR:
             add_linear(
-                node, node[bm.WEIGHT], node[bm.N_IN], how, total, analog, first, n, model.weight, index, begin[t],
+                node, node[bm.WEIGHT], node[bm.N_IN], how, total, analog, first, model.weight, index, begin[t],
                 begin[t + 1], count_in, value_in, frame,
             )  # fmt: skip
         else:
@@ -230,7 +228,7 @@ def _connect(
             )  # fmt: skip
         if node[bm.BACK] >= 0:
             add_linear(
-                node, node[bm.BACK], node[bm.N_OUT], COUNTED_TIMES, total, analog, first, n, model.weight, back_index,
+                node, node[bm.BACK], node[bm.N_OUT], COUNTED_TIMES, total, analog, first, model.weight, back_index,
                 back_first, back_stop, state.back[sample], value_in, u64(node[bm.BACK_AT]),
             )  # fmt: skip
             if node[bm.BACK_BIAS] >= 0 and state.step[0] + first_step + t > 0:
@@ -284,9 +282,8 @@ def _advance_node(
     begin[0] = stored
     for t in range(n_steps):
         frame = u64(t) * frame_size
-        stored, most = _list_units(holds_in[t], count_in, words_in, value_in, frame, u64(node[bm.N_IN]), index, stored)
-        if i64(most) > node[bm.MOST]:  # sums of fixed-point weights have no room for so many
-            _hold_values(holds_in, t, count_in, value_in, frame, u64(node[bm.N_IN]))
+        stored = _list_units(holds_in[t], count_in, words_in, value_in, frame, u64(node[bm.N_IN]), index, stored)
+        _make_room(node, holds_in, t, count_in, value_in, frame)
         begin[t + 1] = stored
         holds_out[t] = SPIKE_COUNTS if node[bm.NEURONS] == 1 and node[bm.SPIKING] == 1 else VALUES
     n_out = u64(node[bm.N_OUT])

@@ -137,7 +137,11 @@ def neurons(draw, rng, n):
             lambda v, x: v + x,
             {"t_ref": 2, "threshold": thresholds},
         ),
-        "SpikingNeuron": lambda: (evsim.SpikingNeuron(decay=0.5), lambda v, x: v / 2 + x, {"recorded": 0.5, "v_reset": 0.0}),
+        "SpikingNeuron": lambda: (
+            evsim.SpikingNeuron(decay=0.5),
+            lambda v, x: v / 2 + x,
+            {"recorded": 0.5, "v_reset": 0.0},
+        ),
         "Leaky": lambda: (snntorch.Leaky(beta=0.5), None, {}),
     }
     model, charge, more = kinds[draw(st.sampled_from(sorted(kinds)))]()

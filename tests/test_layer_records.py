@@ -26,7 +26,8 @@ def test_records_have_the_shapes_that_layers_have():
     neurons, output = net.record(net[5], "i", "v", "spikes"), net.record(-1, "spikes")
     out = net(SPIKES)
     for name in ("spikes", "v", "v_pre_reset"):
-        assert getattr(conv, name).shape == (11, 3, 3, 4, 3) and getattr(conv, name).dtype == np.float32
+        assert getattr(conv, name).shape == (11, 3, 3, 4, 3)
+        assert getattr(conv, name).dtype == np.float32
     windows = np.lib.stride_tricks.sliding_window_view(conv.spikes, (2, 2), axis=(3, 4))
     np.testing.assert_array_equal(pooled.spikes, windows.mean(axis=(-2, -1)))
     assert neurons.i.shape == neurons.v.shape == (11, 3, 7)
@@ -67,7 +68,8 @@ def test_records_in_a_file_are_those_in_memory(tmp_path):
     net.step(SPIKES[4])
     net(SPIKES[5:])
     with h5py.File(path) as file:
-        assert set(file) == {"1_LIFNode", "5_LIF"} and file.attrs["dt"] == 1.0
+        assert set(file) == {"1_LIFNode", "5_LIF"}
+        assert file.attrs["dt"] == 1.0
         np.testing.assert_array_equal(file["1_LIFNode/spikes"], kept[0].spikes)
         np.testing.assert_array_equal(file["1_LIFNode/v"], kept[0].v)
         np.testing.assert_array_equal(file["5_LIF/i"], kept[1].i)
@@ -87,7 +89,9 @@ def test_frames_of_another_batch_are_refused_before_they_are_made(tmp_path):
     in_file, kept = net.record(1, "v", file=tmp_path / "layers.h5"), net.record(5, "v")
     net(SPIKES)
     net.reset()
-    words = r"<record of 1_LIFNode: v>: its frames have shape \(3, 3, 4, 3\), the next have \(2, 3, 4, 3\); record other"
+    words = (
+        r"<record of 1_LIFNode: v>: its frames have shape \(3, 3, 4, 3\), the next have \(2, 3, 4, 3\); record other"
+    )
     with pytest.raises(ValueError, match=words):
         net(SPIKES[:, :2])
     assert len(in_file.v) == len(kept.v) == 11
@@ -178,4 +182,5 @@ def test_the_summary_tells_shapes_neurons_synapses_and_bytes():
     padded = evsim.Sequential(evsim.Conv2d(1, 1, 3, padding=1), spikingjelly.IFNode())
     assert " 49 " in padded.summary((1, 3, 3))  # 4 corners of 4, 4 edges of 6, the middle of 9
     conv = evsim.Sequential(evsim.Conv2d(1, 4, 2), evsim.Flatten())
-    assert "(4, 2, 1)" in conv.summary((1, 3, 2)) and conv(np.ones((1, 1, 1, 3, 2))).shape == (1, 1, 8)
+    assert "(4, 2, 1)" in conv.summary((1, 3, 2))
+    assert conv(np.ones((1, 1, 1, 3, 2))).shape == (1, 1, 8)

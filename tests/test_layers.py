@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
+from layer_reference import DenseNeurons, convolve, pool, random_networks
 from scipy import signal, sparse
 
 import evsim
 from evsim import batch_engine, sinabs, spikingjelly
 from evsim.batch_input import EventInput, PoissonInput, RepeatedInput
 from evsim.neurons import NeuronModel
-from layer_reference import DenseNeurons, convolve, pool, random_networks
 
 COUNTER = sinabs.ExpLeak(tau_mem=1e30)  # v is the sum of all that has arrived
 COUNTS_OF_UNITS = [1, 2, 8, 9, 15, 16, 17, 31, 32, 127, 255, 4000, 65535]
@@ -159,7 +159,8 @@ def test_recurrent_neurons_may_spike_often(each):
     x = np.zeros((2, 1, n), np.float32)
     x[0] = 1.25 * each
     first, second = net(x)[:, 0]
-    assert set(first) == {each} and set(second) == {each}  # n / 16 = 1.25
+    assert set(first) == {each}
+    assert set(second) == {each}
 
 
 DIFFERENTLY = {"deadline": None, "suppress_health_check": [HealthCheck.filter_too_much, HealthCheck.too_slow]}
@@ -429,7 +430,9 @@ def test_distributions_are_drawn_for_each_neuron():
     x = np.ones((12, 1, 3, 4, 5), np.float32)
     spikes = image(x)
     first = spikes.argmax(axis=0)[0]
-    assert 0 < first.min() < 3 and 6 < first.max() <= 8 and np.unique(first).size > 5
+    assert 0 < first.min() < 3
+    assert 6 < first.max() <= 8
+    assert np.unique(first).size > 5
     np.testing.assert_array_equal(flat(x), spikes.reshape(12, 1, -1))  # neuron 7 is the same one
     other = evsim.Sequential(model, seed=6)(x)
     assert (other != spikes).any()
