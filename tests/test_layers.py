@@ -100,7 +100,8 @@ def test_pooled_spikes_are_as_many_as_they_are(most):
     """Also where a sum of counts does not fit into 16 bits."""
     x = np.full((2, 1, 1, 4, 4), most, np.float32)
     x[1, 0, 0, :2] = 1.0
-    np.testing.assert_array_equal(evsim.Sequential(evsim.SumPool2d(2))(x).ravel(), [4.0 * most] * 2 * 2 + [4.0] * 2 + [4.0 * most] * 2)  # fmt: skip  # noqa: E501
+    expected = [4.0 * most] * 4 + [4.0] * 2 + [4.0 * most] * 2
+    np.testing.assert_array_equal(evsim.Sequential(evsim.SumPool2d(2))(x).ravel(), expected)
     twice = evsim.Sequential(evsim.SumPool2d(2), evsim.SumPool2d(2), evsim.Flatten(), evsim.Linear(1, 1, False, [[1]]))
     np.testing.assert_array_equal(twice(x).ravel(), [16.0 * most, 8.0 * most + 8.0])
     assert evsim.Sequential(evsim.MaxPool2d(4))(x).ravel().tolist() == [most, most]
@@ -233,7 +234,8 @@ def test_sums_have_room_for_any_number_of_spikes(times, sign):
     x, image = np.full((2, 1, 50), times, np.float32), np.full((2, 1, 3, 5, 5), times, np.float32)
     expected = x.astype(float) @ linear.weight.T + linear.bias
     np.testing.assert_allclose(evsim.Sequential(linear)(x), expected, rtol=2e-6)
-    np.testing.assert_allclose(evsim.Sequential(conv)(image), convolve(image, conv.weight, conv.bias, padding=(1, 1)), rtol=2e-6)  # fmt: skip  # noqa: E501
+    expected = convolve(image, conv.weight, conv.bias, padding=(1, 1))
+    np.testing.assert_allclose(evsim.Sequential(conv)(image), expected, rtol=2e-6)
     pooled = pool(image, np.mean, (3, 3), (1, 1), (1, 1))
     expected = convolve(pooled, conv.weight, conv.bias, padding=(1, 1))
     np.testing.assert_allclose(evsim.Sequential(evsim.AvgPool2d(3, 1, 1), conv)(image), expected, rtol=2e-6)
