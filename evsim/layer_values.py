@@ -14,7 +14,7 @@ def checked_input(x: Any) -> BatchInput | NDArray[Any]:
     if not isinstance(x, BatchInput):
         return as_array(x, 2, "(T, B, ...)")
     if 0 in x.shape:
-        raise ValueError(f"input: x is an input of shape {x.shape}; it must be (T, B, ...), none of them 0")
+        raise ValueError(f"input: x has shape {x.shape}; it must be (T, B, ...), none of them 0")
     return x
 
 
