@@ -36,6 +36,8 @@ from evsim.surrogates import (
 )
 
 __all__ = [
+    "IAF",
+    "LIF",
     "ATan",
     "AvgPool2d",
     "Conv1d",
@@ -43,8 +45,6 @@ __all__ = [
     "EventInput",
     "FastSigmoid",
     "Flatten",
-    "IAF",
-    "LIF",
     "Linear",
     "MaxPool2d",
     "Network",
