@@ -16,6 +16,7 @@ LEVELS = [
     ["plotting_confusion", "plotting_layers", "plotting_recordings", "plotting_tiles"],
     ["distributions", "plotting", "tally", "learning", "cuda_kernels.machine_code"],
     ["checks", "neurons", "plastic_dynamics", "cuda_kernels.phases", "encoding_kernels", "batch_model"],
+    ["training.surrogates"],
     [
         "batch_delivery",
         "batch_input",
@@ -48,7 +49,7 @@ LEVELS = [
     ["batch_engine", "build", "backend", "layer_network", "layer_record", "layer_summary"],
     ["sequential", "learner", "recorder", "cpu_engine", "cuda_kernels.engine", "synapse_list"],
     ["weights"],
-    ["diagnosis", "snapshots", "trained"],
+    ["diagnosis", "snapshots", "trained", "training"],
     ["simulation", "reference_networks"],
     ["experiment", "cuda_kernels.kernel_table"],
     ["__main__", "__init__"],
@@ -93,12 +94,14 @@ ONLY = {
     "cuda_kernels.machine_code": {"cuda_kernels.target"},
     "construction": {"jit", "philox", "connectivity"},
     "network": {"checks", "connectivity", "distributions", "neuron_checks", "neurons", "plasticity"},
+    "training.surrogates": {"checks"},
 }
 MODULES = {
-    ".".join(path.relative_to(folder.parent).with_suffix("").parts).removeprefix("evsim."): path
-    for folder in (ROOT / "evsim", ROOT / "io", ROOT / "cuda_kernels")
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix("evsim."): path
+    for folder in (ROOT / "evsim", ROOT / "io", ROOT / "cuda_kernels", ROOT / "evsim" / "training")
     for path in sorted(folder.glob("*.py"))
 }
+MODULES["training"] = MODULES.pop("training.__init__")
 
 
 class WithoutTypes(ast.NodeTransformer):
