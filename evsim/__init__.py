@@ -1,6 +1,6 @@
 """evsim: an event-driven spiking-network simulator."""
 
-from evsim import decoding, encoders, labelling, sinabs, snntorch, spikingjelly
+from evsim import decoding, encoders, labelling, sinabs, snntorch, spikingjelly, training
 from evsim._version import __version__
 from evsim.batch_input import EventInput, PoissonInput, RepeatedInput
 from evsim.batches import batches
@@ -24,33 +24,63 @@ from evsim.sequential import Sequential
 from evsim.simulation import Simulation
 from evsim.step_neurons import SpikingNeuron
 from evsim.training import (
+    SGD,
+    Adam,
+    AdamW,
     ATan,
+    BCEWithLogits,
+    CosineAnnealingLR,
+    CountCrossEntropy,
+    ExponentialLR,
     FastSigmoid,
+    FirstSpike,
+    Loss,
+    MeanCrossEntropy,
+    Optimizer,
     PiecewiseQuadratic,
+    RateCrossEntropy,
+    RateMSE,
+    RateRegulariser,
     Sigmoid,
     SingleExponential,
     SoftSign,
+    StepLR,
     StraightThrough,
     Surrogate,
     Triangle,
+    clip_gradients,
 )
 
 __all__ = [
     "IAF",
     "LIF",
+    "SGD",
     "ATan",
+    "Adam",
+    "AdamW",
     "AvgPool2d",
+    "BCEWithLogits",
     "Conv1d",
     "Conv2d",
+    "CosineAnnealingLR",
+    "CountCrossEntropy",
     "EventInput",
+    "ExponentialLR",
     "FastSigmoid",
+    "FirstSpike",
     "Flatten",
     "Linear",
+    "Loss",
     "MaxPool2d",
+    "MeanCrossEntropy",
     "Network",
+    "Optimizer",
     "PairSTDP",
     "PiecewiseQuadratic",
     "PoissonInput",
+    "RateCrossEntropy",
+    "RateMSE",
+    "RateRegulariser",
     "Recurrent",
     "RepeatedInput",
     "Sequential",
@@ -59,6 +89,7 @@ __all__ = [
     "SingleExponential",
     "SoftSign",
     "SpikingNeuron",
+    "StepLR",
     "StraightThrough",
     "SumPool2d",
     "Surrogate",
@@ -66,6 +97,7 @@ __all__ = [
     "__version__",
     "all_to_all",
     "batches",
+    "clip_gradients",
     "decoding",
     "encoders",
     "explicit",
@@ -82,6 +114,7 @@ __all__ = [
     "sinabs",
     "snntorch",
     "spikingjelly",
+    "training",
     "uniform",
     "write_event_stream",
 ]

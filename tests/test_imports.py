@@ -16,7 +16,7 @@ LEVELS = [
     ["plotting_confusion", "plotting_layers", "plotting_recordings", "plotting_tiles"],
     ["distributions", "plotting", "tally", "learning", "cuda_kernels.machine_code"],
     ["checks", "neurons", "plastic_dynamics", "cuda_kernels.phases", "encoding_kernels", "batch_model"],
-    ["training.surrogates"],
+    ["training.surrogates", "training.losses", "training.optimizers", "training.schedules"],
     [
         "batch_delivery",
         "batch_input",
@@ -95,6 +95,9 @@ ONLY = {
     "construction": {"jit", "philox", "connectivity"},
     "network": {"checks", "connectivity", "distributions", "neuron_checks", "neurons", "plasticity"},
     "training.surrogates": {"checks"},
+    "training.losses": {"checks", "decoding"},
+    "training.optimizers": {"checks", "jit"},
+    "training.schedules": {"checks"},
 }
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix("evsim."): path
