@@ -2,8 +2,8 @@
 
     parameters = optimizer.update(parameters, gradients)
 
-Both are dicts of arrays with the same names and shapes. The formulas, and the order of their float32 operations, are
-those of torch.optim. Each parameter is one pass over memory, whatever the rule.
+Both are dicts of arrays with the same names and shapes. The formulas, and the order of their float32 operations with
+what is rounded only once (fma), are those of torch.optim. Each parameter is one pass over memory, whatever the rule.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim.checks import nearest, number
-from evsim.jit import compile_kernel
+from evsim.jit import compile_kernel, fma
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "clip_gradients"]
 
@@ -214,9 +214,9 @@ def clip_gradients(gradients: Mapping[str, Any], max_norm: float) -> dict[str, F
 def sgd(p: Floats, g: Floats, b: Floats, lr: Any, momentum: Any, nesterov: bool, decay: Any) -> None:
     """One step of SGD: p and b (n,) float32 are changed."""
     for i in range(p.size):
-        d = g[i] + decay * p[i]
+        d = fma(decay, p[i], g[i])
         b[i] = momentum * b[i] + d
-        p[i] -= lr * (d + momentum * b[i] if nesterov else b[i])
+        p[i] = fma(-lr, fma(momentum, b[i], d) if nesterov else b[i], p[i])
 
 
 @compile_kernel
@@ -239,7 +239,7 @@ def adam(
     share1 = 1 - beta1 and share2 = 1 - beta2; lr and root have the corrections of the averages' start from 0 in them.
     """
     for i in range(p.size):
-        d = g[i] + decay * p[i]
-        m[i] += share1 * (d - m[i])
-        v[i] = beta2 * v[i] + share2 * d * d
+        d = fma(decay, p[i], g[i])
+        m[i] = fma(share1, d - m[i], m[i])
+        v[i] = fma(share2 * d, d, beta2 * v[i])
         p[i] = keep * p[i] - lr * m[i] / (math.sqrt(v[i]) / root + eps)
