@@ -53,7 +53,9 @@ def forward(net: Sequential, x: Any, input_gradient: bool = False) -> tuple[F4, 
     nodes = range(len(built.nodes))
     for node in built.nodes:
         if node.row[bm.REFRACTORY] == 1 or node.row[bm.THETA_AT] >= 0:
-            raise NotImplementedError(f"{node.label}: neurons with a refractory time or an adaptive threshold do not train")
+            raise NotImplementedError(
+                f"{node.label}: neurons with a refractory time or an adaptive threshold do not train"
+            )
     spiking = [k for k in nodes if built.nodes[k].row[bm.NEURONS] == 1]
     requests = [(k, bm.SPIKES) for k in nodes] + [(k, bm.V_PRE_RESET) for k in spiking]
     kept = engine.run(state, given, requests)
@@ -87,7 +89,9 @@ class Backward:
         layers : of what other layers give, by their index: from penalties on their activity, for example.
         """
         nodes, gradients = self._built.nodes, dict[str, F4]()
-        extra = {index: _as_units(node, g) for index, g in (layers or {}).items() for node in nodes if node.layer == index}
+        extra = {
+            index: _as_units(node, g) for index, g in (layers or {}).items() for node in nodes if node.layer == index
+        }
         given = _as_units(nodes[-1], output_gradient) * np.float32(nodes[-1].scale)
         with ThreadPoolExecutor(self._net.threads) as pool:
             for k in reversed(range(len(nodes))):
