@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import batch_model as bm
+from evsim import checks
 from evsim.batch_build import BatchBuilt
 from evsim.batch_input import BatchInput, EventInput, PoissonInput, RepeatedInput
 from evsim.batch_kernels import DENSE, DONE, EVENTS, NOT_FINITE, POISSON, REPEATED, run_samples
@@ -24,13 +25,17 @@ class BatchEngine:
     """Runs samples through a compiled Sequential on the CPU."""
 
     def __init__(self, built: BatchBuilt, threads: int) -> None:
-        self._built = built
         self._threads = threads
         self._pool = ThreadPoolExecutor(max(threads - 1, 1), thread_name_prefix="evsim")
         sizes = built.model.node[:, [bm.N_IN, bm.N_OUT]]
         self._frame = -(-int(sizes.max()) // 64) * 64
         self._chunk = max(1, CHUNK_UNITS // self._frame)
         self._scratch: list[tuple[Any, ...]] = []
+        self.use(built)
+
+    def use(self, built: BatchBuilt) -> None:
+        """Take another model of the same layers from now on: other weights."""
+        self._built = built
 
     def run(
         self, state: bm.BatchState, given: BatchInput | NDArray[Any], requests: Sequence[Request]
@@ -52,8 +57,17 @@ class BatchEngine:
         run_samples(*calls[0])
         for other in others:
             other.result()
+        if stopped[0] == NOT_FINITE:
+            x = np.asarray(given)
+            raise ValueError(
+                f"input: {checks.first_bad(x, np.isfinite(x), 'x')}; it must be finite; the state is reset"
+            )
         if stopped[0] != DONE:
-            self._raise(*(int(x) for x in stopped))
+            _, node, sample, step = (int(x) for x in stopped)
+            raise RuntimeError(
+                f"{self._built.nodes[node].label}: a neuron spikes more than {MAX_SPIKES} times in a step (sample "
+                f"{sample}, from step {step} on); scale its input or its threshold; the state is reset"
+            )
         state.step[0] += n_steps
         return [out[a:b].reshape(n_steps, n_samples, -1) for a, b in pairwise(starts)]
 
@@ -73,7 +87,8 @@ class BatchEngine:
             kind, dense = REPEATED, given.current.reshape(1, n_samples, -1)
         else:
             dense = np.asarray(given).reshape(n_steps, n_samples, -1)
-        return kind, dense, start, index, threshold, seed, n_steps, first_sample
+        arrays = (_writeable(each) for each in (dense, start, index, threshold))
+        return kind, *arrays, seed, n_steps, first_sample
 
     def _make_scratch(self, n_threads: int, chunk: int) -> None:
         """Working arrays for each thread, large enough for chunks of so many steps."""
@@ -98,12 +113,7 @@ class BatchEngine:
         work = np.zeros(self._frame, np.int32), np.zeros(self._frame, np.float32), np.zeros(BLOCK, np.float32)
         return (*frames, lists, work, np.uint64(self._frame))
 
-    def _raise(self, why: int, node: int, sample: int, step: int) -> None:
-        """Say what stopped a run."""
-        where = f"sample {sample}, from step {step} on"
-        if why == NOT_FINITE:
-            raise ValueError(f"input: a value is not finite ({where}); all must be finite numbers")
-        raise RuntimeError(
-            f"{self._built.nodes[node].label}: a neuron spikes more than {MAX_SPIKES} times in a step ({where}); "
-            "scale its input or its threshold"
-        )
+
+def _writeable(array: NDArray[Any]) -> NDArray[Any]:
+    """The array, or a copy of one that must not be written to: for that, numba would compile the kernel once more."""
+    return array if array.flags.writeable and array.flags.aligned else array.copy()

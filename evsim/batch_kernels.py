@@ -42,7 +42,7 @@ def _read_dense(frame, channels, count, value, at):
     for c in range(channels):
         for i in range(places):
             x = f32(frame[c * places + i])
-            times = i32(x) if x >= f32(0.0) and x <= f32(bm.MOST_SPIKES) else i32(-1)
+            times = i32(x) if x >= f32(0.0) and x <= f32(bm.MOST_SPIKES) else i32(0)  # which x then is not
             whole = whole and f32(times) == x
             count[at + i * channels + c] = u16(times)
     if whole:
@@ -98,13 +98,29 @@ def _read_input(given, sample, first_step, n_steps, channels, n, frame_size, hol
 
 
 @register_jitable
+def _make_room(node, holds, t, count, value, at):
+    """Make values of a frame's counts where the node's sums have no room for so many."""
+    if holds[t] != SPIKE_COUNTS or node[bm.COUNTED] == 0:
+        return
+    stop = at + u64(node[bm.N_IN])
+    most = u16(0)
+    for i in range(at, stop):
+        most = count[i] if count[i] > most else most
+    if i64(most) > node[bm.MOST]:
+        holds[t] = VALUES
+        for i in range(at, stop):
+            value[i] = f32(count[i])
+
+
+@register_jitable
 def _pool(node, n_steps, frame_size, holds_in, count_in, value_in, holds_out, count_out, value_out):
     """The sum or the largest of each window, of all frames."""
     channels, in_rows, in_columns = u64(node[bm.IN_CHANNELS]), node[bm.IN_ROWS], node[bm.IN_COLUMNS]
     maximum = node[bm.MAXIMUM] == 1
     for t in range(n_steps):
-        holds_out[t] = holds_in[t]
         frame = u64(t) * frame_size
+        _make_room(node, holds_in, t, count_in, value_in, frame)
+        holds_out[t] = holds_in[t]
         for i in range(node[bm.OUT_ROWS]):
             for j in range(node[bm.OUT_COLUMNS]):
                 at = frame + u64(i * node[bm.OUT_COLUMNS] + j) * channels
@@ -156,14 +172,6 @@ def _list_units(holds, count, words, value, at, n, index, stored):
 
 
 @register_jitable
-def _largest_count(count, at, n):
-    most = u16(0)
-    for i in range(at, at + n):
-        most = count[i] if count[i] > most else most
-    return most
-
-
-@register_jitable
 def _record(model, state, k, variable, sample, first, n, pre, out, at):
     """Write v, v before the reset or the current of neurons [first, first + n) to out[at:]."""
     node = model.node[k]
@@ -210,8 +218,8 @@ def _connect(
             _pass_on(node[bm.WEIGHT], how, first, n, total, analog, count_in, value_in, frame)
         elif node[bm.KIND] == bm.LINEAR:
             add_linear(
-                node, node[bm.WEIGHT], how, total, analog, first, model.weight, index, begin[t], begin[t + 1],
-                count_in, value_in, frame,
+                node, node[bm.WEIGHT], node[bm.N_IN], how, total, analog, first, model.weight, index, begin[t],
+                begin[t + 1], count_in, value_in, frame,
             )  # fmt: skip
         else:
             add_convolution(
@@ -220,8 +228,8 @@ def _connect(
             )  # fmt: skip
         if node[bm.BACK] >= 0:
             add_linear(
-                node, node[bm.BACK], COUNTED_TIMES, total, analog, first, model.weight, back_index, back_first,
-                back_stop, state.back[sample], value_in, u64(node[bm.BACK_AT]),
+                node, node[bm.BACK], node[bm.N_OUT], COUNTED_TIMES, total, analog, first, model.weight, back_index,
+                back_first, back_stop, state.back[sample], value_in, u64(node[bm.BACK_AT]),
             )  # fmt: skip
             if node[bm.BACK_BIAS] >= 0 and state.step[0] + first_step + t > 0:
                 for i in range(first, first + n):
@@ -274,13 +282,8 @@ def _advance_node(
     begin[0] = stored
     for t in range(n_steps):
         frame = u64(t) * frame_size
-        n_in = u64(node[bm.N_IN])
-        stored = _list_units(holds_in[t], count_in, words_in, value_in, frame, n_in, index, stored)
-        counted = node[bm.COUNTED] == 1 and holds_in[t] == SPIKE_COUNTS
-        if counted and i64(_largest_count(count_in, frame, n_in)) > node[bm.MOST]:  # sums have no room for so many
-            holds_in[t] = VALUES
-            for i in range(frame, frame + n_in):
-                value_in[i] = f32(count_in[i])
+        stored = _list_units(holds_in[t], count_in, words_in, value_in, frame, u64(node[bm.N_IN]), index, stored)
+        _make_room(node, holds_in, t, count_in, value_in, frame)
         begin[t + 1] = stored
         holds_out[t] = SPIKE_COUNTS if node[bm.NEURONS] == 1 and node[bm.SPIKING] == 1 else VALUES
     n_out = u64(node[bm.N_OUT])

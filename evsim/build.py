@@ -140,8 +140,8 @@ def _neurons(
         _check(f"population {population.name!r}", c)
         for j, coefficient in enumerate(list_coefficients(model, c)):
             start[p, j], step[p, j] = pool.add(coefficient)
-        for k, tau in enumerate(model.receptors().values()):
-            if tau is None:
+        for k, receptor in enumerate(model.receptors()):
+            if receptor not in model.currents():
                 start[p, DECAY + 4 * k] = -1  # a delta synapse has no current
         soft[p], theta[p] = c.soft_reset, (c.theta_plus, c.theta_decay)
         gains.append(c.current_gain)

@@ -1,7 +1,7 @@
 """`Sequential`: layers and neurons one behind the other, fed with batches."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,14 @@ from evsim.batch_build import BatchBuilt, Node, build_batch, owner
 from evsim.batch_engine import BatchEngine
 from evsim.batch_input import BatchInput
 from evsim.io.layer_file import create_layer_file
+from evsim.layer_network import add_layers
 from evsim.layer_record import LayerRecord
 from evsim.layer_summary import summarise
+from evsim.layer_values import as_array, as_seen, checked_input
 from evsim.layers import Connection, Flatten, Layer, Linear, Recurrent
+from evsim.network import Network, Population, Slice
 from evsim.neurons import NeuronModel
+from evsim.step_neurons import StepNeuron
 
 __all__ = ["Sequential"]
 
@@ -64,6 +68,7 @@ class Sequential:
         self.layers = list(layers)
         self._records: list[LayerRecord] = []
         self._built: BatchBuilt | None = None
+        self._engine: BatchEngine | None = None
         self._shape: Shape = ()
         self._versions: list[int] = []
         self._draw_weights()
@@ -85,9 +90,11 @@ class Sequential:
         ValueError : a wrong shape, another number or shape of samples than since the last reset, a value that is
             not finite.
         RuntimeError : a neuron spikes too often in a step.
+
+        What stops a run on its way resets the state.
         """
-        given = _checked_input(x)
-        built, engine, state = self._begin(given.shape[1], given.shape[2:])
+        given = checked_input(x)
+        built, engine, state = self.begin(given.shape[1], given.shape[2:])
         last = len(built.nodes) - 1
         asked = [
             (record, variable, self._node(built, record.layer))
@@ -96,16 +103,24 @@ class Sequential:
         ]
         requests = [(last, bm.SPIKES)]
         requests += [(k, self._code(built.nodes[k], variable)) for _, variable, k in asked]
-        output, *recorded = engine.run(state, given, requests)
+        for record, _, k in asked:
+            record.expect((given.shape[1], *built.nodes[k].shape))
+        try:
+            output, *recorded = engine.run(state, given, requests)
+        except BaseException:
+            self.reset()  # samples have come to steps of their own
+            raise
         for (record, variable, k), values in zip(asked, recorded, strict=True):
             node = built.nodes[k]
             scale = node.neurons.v_scale() if node.neurons is not None and variable == "v" else 1.0
-            record.append(variable, _as_seen(node, values, scale * node.scale))
-        return _as_seen(built.nodes[last], output, built.nodes[last].scale)
+            record.append(variable, as_seen(node, values, scale * node.scale))
+        return as_seen(built.nodes[last], output, built.nodes[last].scale).reshape(*given.shape[:2], *built.shape)
 
     def step(self, x: Any) -> NDArray[np.float32]:
         """Run one step: x (B, ...) to (B, ...)."""
-        result: NDArray[np.float32] = self(_as_array(x)[np.newaxis])[0]
+        if isinstance(x, BatchInput):
+            raise TypeError(f"step: x is a {type(x).__name__} of {len(x)} steps; call the network with it")
+        result: NDArray[np.float32] = self(as_array(x)[np.newaxis])[0]
         return result
 
     def reset(self) -> None:
@@ -131,6 +146,7 @@ class Sequential:
         name = f"{index}_{type(self.layers[index]).__name__}"
         neurons = isinstance(self.layers[index], NeuronModel | Recurrent)
         known = list(VARIABLES) if neurons else ["spikes"]
+        variables = tuple(dict.fromkeys(variables))
         for variable in variables:
             if variable not in known:
                 raise checks.nearest(owner(index, self.layers[index]), "variable", variable, known)
@@ -146,6 +162,9 @@ class Sequential:
                 "record the neurons behind it"
             )
         path = None if file is None else Path(file)
+        for other in self._records:
+            if path is not None and (other.file, other.layer) == (path, index):
+                raise ValueError(f"{owner(index, self.layers[index])}: it is recorded in {path} already")
         if path is not None and path not in [record.file for record in self._records]:
             create_layer_file(path, self.dt)
         record = LayerRecord(index, name, variables, path)
@@ -165,11 +184,89 @@ class Sequential:
         """
         if shape is None and self._built is not None:
             shape = self._shape
-        if shape is None and isinstance(self.layers[0], Linear):
-            shape = (self.layers[0].in_features,)
+        first = next(iter(self.layers), None)
+        if shape is None and isinstance(first, Linear):
+            shape = (first.in_features,)
         if shape is None:
             raise ValueError("summary: the shape of a sample is not known yet; give shape=, such as (1, 28, 28)")
-        return summarise(self.layers, self._build(tuple(shape)))
+        if not isinstance(shape, tuple | list):
+            raise TypeError(f"summary: shape is {shape!r}; it must be that of a sample, such as (784,) or (1, 28, 28)")
+        sizes = tuple(checks.size("summary", f"shape[{axis}]", n, 1) for axis, n in enumerate(shape))
+        return summarise(self.layers, self._build(sizes))
+
+    def add_to(
+        self, network: Network, name: str, source: Population | Slice, shape: Shape | None = None
+    ) -> list[Population]:
+        """Make the layers part of a larger network, behind `source`, by projections without delay.
+
+        Each neuron layer becomes a population `<name>.<index>` whose neurons are the units of its shape in C order;
+        weights are copied, one a synapse. The spikes are those of this Sequential for the same input, bit for bit.
+        Parameters that are distributions are drawn anew.
+
+        Parameters
+        ----------
+        network : with the same dt, where neurons have constants in ms.
+        name : begins the names of the populations.
+        source : what enters the first layer: spike sources or neurons.
+        shape : of a sample, by default (len(source),).
+
+        Returns
+        -------
+        The populations of the neuron layers; a last layer without neurons has one too, whose v is the output.
+
+        Raises
+        ------
+        ValueError : shapes that do not fit; a connection or pool that sums enter rather than spikes; a MaxPool2d
+            behind neurons of several spikes a step.
+        """
+        in_ms = [layer for layer in self.layers if isinstance(layer, NeuronModel) and not isinstance(layer, StepNeuron)]
+        if in_ms and network.dt != self.dt:
+            raise ValueError(
+                f"{name}: the network's dt is {network.dt:g} ms, the layers' {self.dt:g} ms; both must agree"
+            )
+        shape = (len(source),) if shape is None else tuple(shape)
+        self._build(shape)
+        return add_layers(network, name, self.layers, shape, source, self.seed)
+
+    def parameters(self) -> dict[str, NDArray[np.float32]]:
+        """All weights, biases and learned parameters of neurons, by PyTorch's names: "0.weight", "0.bias", ..."""
+        made = {}
+        for index, layer in enumerate(self.layers):
+            name, connection = (
+                (f"{index}.connection", layer.connection) if isinstance(layer, Recurrent) else (f"{index}", layer)
+            )
+            if isinstance(connection, Connection):
+                made[f"{name}.weight"] = connection.weight
+                if connection.bias is not None:
+                    made[f"{name}.bias"] = connection.bias
+            neurons = layer.neurons if isinstance(layer, Recurrent) else layer
+            if isinstance(neurons, NeuronModel):
+                made.update({f"{index}.{each}": value for each, value in neurons.learned().items()})
+        return made
+
+    def load_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Set weights, biases and learned parameters by the names of `parameters`; others stay.
+
+        Raises
+        ------
+        KeyError : an unknown name. ValueError : a wrong shape.
+        """
+        known = self.parameters()
+        learned: dict[int, dict[str, Any]] = {}
+        for name, value in parameters.items():
+            if name not in known:
+                raise checks.nearest("Sequential", "parameter", name, list(known))
+            index, *_, attribute = name.split(".")
+            layer = self.layers[int(index)]
+            connection = layer.connection if isinstance(layer, Recurrent) else layer
+            if isinstance(connection, Connection) and attribute in ("weight", "bias"):
+                setattr(connection, attribute, value)
+            else:
+                learned.setdefault(int(index), {})[attribute] = value
+        for place, values in learned.items():
+            layer = self.layers[place]
+            assert isinstance(layer, NeuronModel)
+            self.layers[place] = layer.with_learned(values)
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -194,7 +291,7 @@ class Sequential:
         self._draw_weights()
         return build_batch(self.layers, shape, self.dt, self.seed)
 
-    def _begin(self, n_samples: int, shape: Shape) -> tuple[BatchBuilt, BatchEngine, bm.BatchState]:
+    def begin(self, n_samples: int, shape: Shape) -> tuple[BatchBuilt, BatchEngine, bm.BatchState]:
         """What a call with so many samples of this shape runs on."""
         if self._state is not None and (len(self._state.v), self._shape) != (n_samples, shape):
             raise ValueError(
@@ -202,16 +299,21 @@ class Sequential:
                 f"of shape {self._shape}; call reset() first"
             )
         if self._built is None or self._shape != shape or self._versions != self._weight_versions():
+            same = self._shape == shape
             self._built, self._shape = self._build(shape), shape
-            self._engine = BatchEngine(self._built, self.threads)
+            if same and self._engine is not None:
+                self._engine.use(self._built)
+            else:
+                self._engine = BatchEngine(self._built, self.threads)
             self._versions = self._weight_versions()
         if self._state is None:
             self._state = self._built.new_state(n_samples)
+        assert self._engine is not None
         return self._built, self._engine, self._state
 
     def _weight_versions(self) -> list[int]:
-        connections = [layer.connection if isinstance(layer, Recurrent) else layer for layer in self.layers]
-        return [connection.version for connection in connections if isinstance(connection, Connection)]
+        layers = [layer.connection if isinstance(layer, Recurrent) else layer for layer in self.layers]
+        return [layer.version if isinstance(layer, Connection) else id(layer) for layer in layers]
 
     def _index(self, layer: int | Layer | NeuronModel) -> int:
         if isinstance(layer, int | np.integer):
@@ -232,31 +334,3 @@ class Sequential:
         if variable == "v" and node.neurons is not None:
             return VARIABLES[node.neurons.v_recorded]
         return VARIABLES[variable]
-
-
-def _checked_input(x: Any) -> BatchInput | NDArray[Any]:
-    return x if isinstance(x, BatchInput) else _as_array(x, 2, "(T, B, ...)")
-
-
-def _as_array(x: Any, n_dimensions: int = 1, shape: str = "(B, ...)") -> NDArray[Any]:
-    """x as a contiguous array of float32, or of uint8 where it was of these or of bool."""
-    try:
-        array = np.asarray(x)
-    except ValueError:
-        array = np.array(None)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"input: x has dtype {array.dtype}; it must be an array of numbers")
-    if array.ndim < n_dimensions or 0 in array.shape:
-        raise ValueError(f"input: x has shape {array.shape}; it must be {shape}, none of them 0")
-    return np.ascontiguousarray(array, np.uint8 if array.dtype in (np.bool_, np.uint8) else np.float32)
-
-
-def _as_seen(node: Node, values: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
-    """A node's values (T, B, units) in the order and shape that the user knows."""
-    if scale != 1.0:
-        values = values * np.float32(scale)
-    if (np.diff(node.order) != 1).any():
-        seen = np.empty_like(values)
-        seen[:, :, node.order] = values
-        values = seen
-    return values.reshape(*values.shape[:2], *node.shape)
