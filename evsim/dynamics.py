@@ -57,8 +57,9 @@ def count_spikes(v, v_threshold, refractory):
     """The spikes of a multi-spike neuron, trunc(v / v_threshold) where it fires; MAX_SPIKES + 1 stands for more."""
     if not fire(v, v_threshold, refractory):
         return i32(0)
-    n = v / v_threshold
-    return i32(n) if n < f32(MAX_SPIKES + 1) else i32(MAX_SPIKES + 1)
+    if v >= f32(2 * (MAX_SPIKES + 1)) * v_threshold:  # an integer might not hold the quotient
+        return i32(MAX_SPIKES + 1)
+    return min(i32(v / v_threshold), i32(MAX_SPIKES + 1))
 
 
 @register_jitable
