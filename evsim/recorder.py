@@ -20,7 +20,6 @@ u64 = np.uint64
 FRAME_BYTES = 32 * 2**20  # most that state frames of one chunk take
 MIN_SPIKES = 2**20  # spikes a thread can record between two drains, at least
 
-
 Spikes = tuple[NDArray[np.float64], NDArray[np.uint64]]  # times in ms and ids, each (n_spikes,)
 
 
@@ -190,7 +189,9 @@ class Recorder:
     def drain(self, sink: Sink, first_step: int, n_steps: int, spikes: SpikeRecord) -> None:
         """Hand a chunk's spikes, sorted by step and then neuron, and its frames to the sink."""
         if self.populations:
-            start = np.cumsum([0, *spikes.population_most])
+            most = np.zeros_like(spikes.population_most)
+            most[self.populations] = spikes.population_most[self.populations]
+            start = np.cumsum([0, *most])
             stop = start[:-1].copy()
             times, ids = sink.buffer(int(start[-1]))
             merge_spikes(
