@@ -1,6 +1,6 @@
 """The CPU engine's host side: a thread of the machine for each thread of the kernels."""
 
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from evsim.build import Built
 from evsim.cpu_kernels import advance
 from evsim.layout import NO_EXCESS, Layout
 from evsim.learning import Rules, Traces
-from evsim.model import Model, State
+from evsim.model import Model, SpikeRecord, State
 
 ROWS = 512  # synapse rows a thread looks up before it delivers them
 
@@ -49,17 +49,19 @@ class CpuEngine:
             (self._model, self._state, self._learning[t], *self._scratch[t], t, *self._chunk)
             for t in range(self._threads)
         ]
+        before = self._state.population_spikes.sum(axis=0)
         others = [self._pool.submit(advance, *of_thread) for of_thread in arguments[1:]]
-        results = [advance(*arguments[0])]
-        wait(others)
-        results += [other.result() for other in others]
+        done = advance(*arguments[0])
+        for other in others:
+            other.result()
         self._layout.check_excess(min(int(block[-1][0]) for block, _, _ in self._scratch))
-        self._used = [int(used) for _, used in results]
-        return int(results[0][0])
+        most = self._state.population_spikes.sum(axis=0) - before
+        self._recorded = SpikeRecord(self._state.record_neuron, self._state.record_per_step, most)
+        return int(done)
 
-    def collect(self) -> list[int]:
-        """The number of spikes each thread recorded in the chunk waited for; they and its frames are in State."""
-        return self._used
+    def collect(self) -> SpikeRecord:
+        """The spikes recorded in the chunk waited for; its frames are in State."""
+        return self._recorded
 
     def pull(self, *names: str) -> None:
         """Bring State up to date: it always is."""

@@ -455,15 +455,19 @@ def _emit_trains(model, state, p, first_step, n_steps, counts, spikes, checksum)
 
 
 @register_jitable(forceinline=True)
-def _record_spikes(model, state, thread, first_step, n_steps, counts, spikes, used):
-    """Append this thread's spikes of the window that are recorded; returns how many the buffer now holds."""
-    for w in range(n_steps):
-        for j in range(counts[w]):
-            neuron = spikes[w, j]
+def _record_spikes(model, state, thread, first, n_steps, counts, spikes, used):
+    """Append this thread's recorded spikes of the window, steps [first, first + n_steps) of the chunk.
+
+    Returns how many the buffer now holds.
+    """
+    for w in range(u64(n_steps)):
+        before = used
+        for j in range(u64(counts[w])):
+            neuron = u64(spikes[w, j])
             if model.neuron_recorded[neuron]:
-                state.record_step[thread, used] = first_step + w
-                state.record_neuron[thread, used] = neuron
-                used += 1
+                state.record_neuron[thread, used] = u32(neuron)
+                used += u64(1)
+        state.record_per_step[thread, u64(first) + w] = i64(used - before)
     return used
 
 
@@ -618,15 +622,14 @@ def _update(model, state, learned, scratch, thread, stage, first_step, n, chunk_
 def advance(model, state, learned, scratch, counts, rows, thread, chunk_start, n_steps):
     """Advance by up to n_steps from step chunk_start, as thread `thread` of all; `learned` is None or (Rules, Traces).
 
-    Returns the steps done and the spikes recorded by this thread. Stops early, with all threads at the same step,
-    when one more window might not fit in the spike record.
+    Returns the steps done: fewer, and the same of all threads, when one more window might not fit in the spike record.
     """
     n_threads, window, n_stages = model.scalars[N_THREADS], model.scalars[WINDOW], model.scalars[N_STAGES]
-    capacity = state.record_step.shape[1]
-    used = i64(0)  # not plain 0, which is a type of its own: callees would be compiled twice
+    capacity = state.record_neuron.shape[1]
+    used = u64(0)
     checksum, events = u64(0), u64(0)
     done = 0
-    parity, turn = i64(0), i64(0)
+    parity, turn = i64(0), i64(0)  # not plain 0, which is a type of its own: callees would be compiled twice
     while done < n_steps:
         first_step = chunk_start + done
         n = min(window, n_steps - done)
@@ -647,9 +650,9 @@ def advance(model, state, learned, scratch, counts, rows, thread, chunk_start, n
                 events += arrived
             for w in range(n):
                 state.window_count[turn, w, thread * 8] = counts[w]
-            if last:
-                used = _record_spikes(model, state, thread, first_step, n, counts, spikes, used)
-                state.record_count[parity, thread * 8] = used
+            if last and capacity > 0:
+                used = _record_spikes(model, state, u64(thread), done, n, counts, spikes, used)
+                state.record_count[parity, thread * 8] = i64(used)
             _meet(state.barrier, u64(n_threads))
             if last:
                 for t in range(n_threads):
@@ -665,4 +668,4 @@ def advance(model, state, learned, scratch, counts, rows, thread, chunk_start, n
             break
     state.thread_total[thread, 0] += events
     state.thread_total[thread, 1] += checksum
-    return done, used
+    return done

@@ -37,7 +37,7 @@ from evsim.weights import Weights
 
 __all__ = ["Simulation", "Synapses"]
 
-CHUNK_SECONDS = 0.3  # wall time between two drains
+CHUNK_SECONDS = 0.5  # wall time between two drains
 _CHANGING = (
     "neuron_v", "neuron_refractory", "neuron_theta", "neuron_spikes", "learning", "input_current", "ring",
     "population_spikes", "thread_total",
@@ -80,7 +80,7 @@ class Simulation:
         self._step = 0
         self._chunk = self._built.layout.window
         self._initial_v = self._built.state.neuron_v.copy()
-        self._recorder = Recorder(self._built, [], [])
+        self._recorder = Recorder(self._built, [], [], network.dt)
         self._sink: MemorySink | RecordingWriter = MemorySink()
         self._recording = False
         self._engine = _make_engine(self.backend, self._built)
@@ -339,7 +339,7 @@ class Simulation:
         self._snapshots = snapshots
         if snapshots.chosen:
             self._timetable.put("weights", weight_steps, lambda step: snapshots.take(step, self._sink), rank=1)
-        self._recorder = Recorder(self._built, parts, probes)
+        self._recorder = Recorder(self._built, parts, probes, dt)
         self._engine.record(self._recorder.model, self._recorder.state)
         self._recording = True
 
@@ -427,9 +427,9 @@ class Simulation:
             with open_recording(self._sink.path) as recording:
                 return recording.spikes(population.name)
         pieces = self._sink.spikes.get(population.name, [])
-        ids = np.concatenate([np.zeros(0, np.int64), *(ids for _, ids in pieces)])
-        steps = np.concatenate([np.zeros(0, np.int64), *(steps for steps, _ in pieces)])
-        return ids, step_times(steps, self.network.dt)
+        times = np.concatenate([np.zeros(0), *(times for times, _ in pieces)])
+        ids = np.concatenate([np.zeros(0, np.uint64), *(ids for _, ids in pieces)])
+        return ids.view(np.int64), times
 
     def state(self, population: Population, variable: str = "v") -> RecordedState:
         """A recorded state variable: times (T,) in ms, ids (V,), values (T, V)."""
