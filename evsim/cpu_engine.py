@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import learning_kernels
+from evsim.arrival_kernels import Lists, make_lists
 from evsim.build import Built
 from evsim.cpu_kernels import advance
 from evsim.layout import Layout
@@ -23,7 +24,9 @@ class CpuEngine:
         self._threads = built.layout.n_threads
         self._pool = ThreadPoolExecutor(max(self._threads - 1, 1), thread_name_prefix="evsim")
         self._scratch = [_scratch(built.state, built.layout) for _ in range(self._threads)]
-        self._learning: list[tuple[Rules, Traces] | None] = list(built.learning) or [None] * self._threads
+        self._learning: list[tuple[Rules, Traces, Lists] | None] = [None] * self._threads
+        if built.learning:
+            self._learning = [(rules, traces, make_lists(rules, traces)) for rules, traces in built.learning]
         self.record(built.model, built.state)
         for t in range(self._threads):  # compiles the kernels, or loads them from the cache
             advance(built.model, built.state, self._learning[t], *self._scratch[t], t, 0, 0)
@@ -87,7 +90,7 @@ class CpuEngine:
 
     def _each_thread(self, kernel: Any, *arguments: Any) -> None:
         """Run a kernel over each thread's plastic synapses."""
-        calls = [(self._model, *learned, *arguments) for learned in self._learning if learned is not None]
+        calls = [(self._model, *learned[:2], *arguments) for learned in self._learning if learned is not None]
         others = [self._pool.submit(kernel, *of_thread) for of_thread in calls[1:]]
         for of_thread in calls[:1]:
             kernel(*of_thread)

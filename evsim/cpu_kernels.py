@@ -7,9 +7,10 @@ atomics, and fixed-point sums make the order of spikes irrelevant.
 
 import numpy as np
 
+from evsim.arrival_kernels import arrive
 from evsim.dynamics import adapted, count_passed, decay_current, decay_theta, fire, integrate, receive, reset
 from evsim.jit import atomic_add, atomic_load, compile_kernel, prefetch, register_jitable, yield_core
-from evsim.learning_kernels import arrive, note_posts, note_source, note_step
+from evsim.learning_kernels import note_posts, note_source, note_step
 from evsim.model import (
     COUPLING,
     DECAY,
@@ -522,11 +523,11 @@ def _deliver_window(model, state, learned, rows, thread, parity, first_step, n_s
 @register_jitable(forceinline=True)
 def _learn(model, state, learned, scratch, thread, first_step, n_steps, chunk_start, counts, spikes, checksum):
     """Advance the populations that plastic synapses go to, step by step; returns (checksum, synaptic events)."""
-    rules, traces = learned
+    rules, traces, lists = learned
     events = u64(0)
     for w in range(n_steps):
         step = first_step + w
-        events += arrive(model, state.ring, rules, traces, state.learning[0] == 1, thread, step)
+        events += arrive(model, state.ring, rules, traces, lists, state.learning[0] == 1, thread, step)
         for p in range(model.population_size.size):
             if rules.learns[p] == 0:
                 continue
@@ -545,7 +546,7 @@ def _learn(model, state, learned, scratch, thread, first_step, n_steps, chunk_st
 
 @compile_kernel
 def advance(model, state, learned, scratch, counts, rows, thread, chunk_start, n_steps):
-    """Advance by up to n_steps from step chunk_start, as thread `thread` of all; `learned` is None or (Rules, Traces).
+    """Advance by up to n_steps from step chunk_start, as thread `thread` of all; `learned` is None or (Rules, Traces, Lists).
 
     Returns the steps done and the spikes recorded by this thread. Stops early, with all threads at the same step,
     when one more window might not fit in the spike record.

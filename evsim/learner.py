@@ -17,6 +17,7 @@ class Learner:
     def __init__(self, built: Built, engine: Any) -> None:
         self._engine, self._learning, self._flag = engine, built.learning, built.state.learning
         self._totals: dict[int, NDArray[np.float64]] = {}
+        self._settled = -1  # the step up to which all weights are up to date; -1: not known
         if built.learning:
             self.settle(0)  # compiles, or loads, the kernels
 
@@ -32,7 +33,13 @@ class Learner:
 
     def settle(self, step: int) -> None:
         """Bring all weights up to date, as they are before `step`."""
-        self._engine.settle(step)
+        if step != self._settled:
+            self._engine.settle(step)
+            self._settled = step
+
+    def forget(self) -> None:
+        """Weights and traces are not what they were: another state was loaded."""
+        self._settled = -1
 
     def apply(self, step: int) -> None:
         """At the end of a run: let the changes act that rules with apply="run" have kept back."""

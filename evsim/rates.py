@@ -37,15 +37,14 @@ class Rates:
                 f"{owner}: rate is {rates.max():g} Hz; it must be at most {most:g} Hz, the largest given to "
                 "add_poisson, for which sums of weights were scaled"
             )
-        values, place = np.unique(np.atleast_1d(rates), return_inverse=True)
-        known = np.isin(values, self._values, assume_unique=True)
+        rates = np.atleast_1d(rates)
+        rows, known = self._rows(rates)
         if not known.all():
-            self._learn(values[~known])
-        order = np.argsort(self._values)
-        rows = order[np.searchsorted(self._values, values, sorter=order)]
+            self._learn(np.unique(rates[~known]))
+            rows, _ = self._rows(rates)
         self._class = self._class.copy()
         first = self._start[number]
-        self._class[first : first + n] = rows[place]
+        self._class[first : first + n] = rows
         return self.present()
 
     def present(self) -> dict[str, NDArray[Any]]:
@@ -74,6 +73,13 @@ class Rates:
                 "have one of each: give every target a stimulus of its own name, and no times"
             )
         return number, stimulus
+
+    def _rows(self, rates: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The row of each rate, and whether it is one of that rate."""
+        order = np.argsort(self._values)
+        place = np.searchsorted(self._values, rates, sorter=order)
+        rows = order[np.minimum(place, order.size - 1)]
+        return rows, self._values[rows] == rates
 
     def _learn(self, new: NDArray[np.float64]) -> None:
         """Rows for rates not met before, after those that are kept."""

@@ -217,6 +217,7 @@ class Simulation:
         """
         arrays = read_checkpoint(path, self._configuration())
         self._step = int(arrays["step"][0])
+        self._learner.forget()
         self._timetable.move(self._step)
         self._engine.change(**self._rates.restore(arrays))
         for name, array in self._changing().items():
