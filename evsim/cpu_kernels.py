@@ -149,12 +149,15 @@ def _integrate(v, at, drive, n, refractory, value, at_leak, at_v_min):
 
 @register_jitable
 def _fire(v, at, v_pre, n, refractory, fired, value, at_threshold):
-    """Store v, note who spikes, count the refractory time down."""
+    """Store v, note who spikes, count the refractory time down; returns how many spike."""
+    n_fired = i32(0)
     for i in range(n):
         left = refractory[at + i]
         fired[i] = i32(fire(v_pre[i], value[at_threshold + i], left))
+        n_fired += fired[i]
         refractory[at + i] = max(left - i32(1), i32(0))
         v[at + i] = v_pre[i]
+    return n_fired
 
 
 @register_jitable
@@ -299,7 +302,7 @@ def _is_probed(model, p):
     return probed
 
 
-@compile_kernel
+@register_jitable(forceinline=True)
 def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, chunk_start, counts, spikes, checksum):
     """Advance neurons [first, stop) of population p through n_steps; returns the checksum of their spikes."""
     x, drive, word, fired, fired_pairs, adapted_threshold = scratch
@@ -352,23 +355,23 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
             decay = theta_decay if learning else 1.0
             _adapt(state.neuron_theta, neuron, n, decay, value, at_threshold, adapted_threshold)
             threshold, at_own = adapted_threshold, u64(0)
-        _fire(v, neuron, drive, n, refractory, fired, threshold, at_own)
-        if model.population_one_winner[p] == 1:
-            _choose_winner(
-                v, neuron, drive, n, refractory, fired, threshold, at_own, value, at_reset, at_refractory, soft
+        if _fire(v, neuron, drive, n, refractory, fired, threshold, at_own) > i32(0):
+            if model.population_one_winner[p] == 1:
+                _choose_winner(
+                    v, neuron, drive, n, refractory, fired, threshold, at_own, value, at_reset, at_refractory, soft
+                )  # fmt: skip
+            if theta_plus != 0.0 and learning:
+                _raise_thresholds(state.neuron_theta, neuron, n, fired, theta_plus)
+            counts[w], checksum = _emit(
+                v, refractory, neuron, n, fired, fired_pairs, value, at_reset, at_refractory, soft, spikes, w,
+                counts[w], u64(step), u64(p), population_start, checksum, state.neuron_spikes,
             )  # fmt: skip
-        if theta_plus != 0.0 and learning:
-            _raise_thresholds(state.neuron_theta, neuron, n, fired, theta_plus)
-        counts[w], checksum = _emit(
-            v, refractory, neuron, n, fired, fired_pairs, value, at_reset, at_refractory, soft, spikes, w,
-            counts[w], u64(step), u64(p), population_start, checksum, state.neuron_spikes,
-        )  # fmt: skip
         if has_probes:
             _record_block(model, state, p, first, stop, step, chunk_start, drive, input_size)
     return checksum
 
 
-@compile_kernel
+@register_jitable(forceinline=True)
 def _emit_poisson(model, state, scratch, p, first, stop, first_step, n_steps, counts, spikes, checksum):
     """Advance neurons [first, stop) of population p, which spike whenever their only Poisson stimulus does."""
     word, fired, pairs = scratch[2], scratch[3], scratch[4]
@@ -521,26 +524,45 @@ def _deliver_window(model, state, learned, rows, thread, parity, first_step, n_s
 
 
 @register_jitable(forceinline=True)
-def _learn(model, state, learned, scratch, thread, first_step, n_steps, chunk_start, counts, spikes, checksum):
-    """Advance the populations that plastic synapses go to, step by step; returns (checksum, synaptic events)."""
-    rules, traces, lists = learned
-    events = u64(0)
-    for w in range(n_steps):
+def _update_populations(
+    model, state, learned, scratch, thread, first_step, n_steps, chunk_start, counts, spikes, checksum
+):  # fmt: skip
+    """Advance a thread's neurons through a window; returns (checksum, plastic events).
+
+    Populations that plastic synapses go to advance step by step, since weights change in between.
+    """
+    size, events, w = scratch[0].size, u64(0), i64(0)
+    while w < (i64(1) if learned is None else n_steps):
         step = first_step + w
-        events += arrive(model, state.ring, rules, traces, lists, state.learning[0] == 1, thread, step)
+        if learned is not None:
+            events += arrive(model, state.ring, *learned, state.learning[0] == 1, thread, step)
         for p in range(model.population_size.size):
-            if rules.learns[p] == 0:
+            learns = learned is not None and learned[0].learns[p] == 1
+            if w > 0 and not learns:
                 continue
-            before = counts[w]
+            n = i64(1) if learns else n_steps
             first, stop = model.slice_start[p, thread], model.slice_stop[p, thread]
-            size = scratch[0].size
-            for block in range(first, stop, size):
-                checksum = _update_block(
-                    model, state, scratch, p, block, min(block + size, stop), step, i64(1), chunk_start,
-                    counts[w : w + 1], spikes[w : w + 1], checksum,
-                )  # fmt: skip
-            note_posts(model, rules, traces, state.learning[0] == 1, p, spikes[w], before, counts[w], step)
-            state.population_spikes[thread, p] += counts[w] - before
+            count, spike, noted = counts[w : w + n], spikes[w : w + n], counts[w]
+            before = count.sum()
+            if model.population_input[p] < 0:
+                if first < stop:
+                    checksum = _emit_trains(model, state, p, step, n, count, spike, checksum)
+            elif model.population_poisson[p] >= 0 and not _is_probed(model, p):
+                for block in range(first, stop, size):
+                    checksum = _emit_poisson(
+                        model, state, scratch, p, block, min(block + size, stop), step, n, count, spike, checksum
+                    )  # fmt: skip
+            else:
+                for block in range(first, stop, size):
+                    checksum = _update_block(
+                        model, state, scratch, p, block, min(block + size, stop), step, n, chunk_start,
+                        count, spike, checksum,
+                    )  # fmt: skip
+            state.population_spikes[thread, p] += count.sum() - before
+            if learned is not None and learns:
+                rules, traces, _ = learned
+                note_posts(model, rules, traces, state.learning[0] == 1, p, spikes[w], noted, counts[w], step)
+        w += 1
     return checksum, events
 
 
@@ -552,7 +574,7 @@ def advance(model, state, learned, scratch, counts, rows, thread, chunk_start, n
     when one more window might not fit in the spike record.
     """
     n_threads, window = model.scalars[N_THREADS], model.scalars[WINDOW]
-    capacity, size = state.record_step.shape[1], scratch[0].size
+    capacity = state.record_step.shape[1]
     used = i64(0)  # not plain 0, which is a type of its own: callees would be compiled twice
     checksum, events = u64(0), u64(0)
     done = 0
@@ -562,31 +584,10 @@ def advance(model, state, learned, scratch, counts, rows, thread, chunk_start, n
         n = min(window, n_steps - done)
         counts[:] = 0
         spikes = state.window_spike[parity, :, state.spike_offset[thread] :]
-        for p in range(model.population_size.size):
-            first, stop = model.slice_start[p, thread], model.slice_stop[p, thread]
-            before = counts.sum()
-            if learned is not None and learned[0].learns[p] == 1:
-                continue
-            if model.population_input[p] < 0:
-                if first < stop:
-                    checksum = _emit_trains(model, state, p, first_step, n, counts, spikes, checksum)
-            else:
-                for block in range(first, stop, size):
-                    end = min(block + size, stop)
-                    if model.population_poisson[p] >= 0 and not _is_probed(model, p):
-                        checksum = _emit_poisson(
-                            model, state, scratch, p, block, end, first_step, n, counts, spikes, checksum
-                        )  # fmt: skip
-                    else:
-                        checksum = _update_block(
-                            model, state, scratch, p, block, end, first_step, n, chunk_start, counts, spikes, checksum
-                        )  # fmt: skip
-            state.population_spikes[thread, p] += counts.sum() - before
-        if learned is not None:
-            checksum, arrived = _learn(
-                model, state, learned, scratch, thread, first_step, n, chunk_start, counts, spikes, checksum
-            )  # fmt: skip
-            events += arrived
+        checksum, arrived = _update_populations(
+            model, state, learned, scratch, thread, first_step, n, chunk_start, counts, spikes, checksum
+        )  # fmt: skip
+        events += arrived
         for w in range(n):
             state.window_count[parity, w, thread * 8] = counts[w]
         used = _record_spikes(model, state, thread, first_step, n, counts, spikes, used)
