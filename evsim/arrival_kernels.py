@@ -51,7 +51,8 @@ class Lists(NamedTuple):
     listed: U4  # (PIECE * (DUE + 1),) synapses of a piece of a row, level by level
     level_start: U8  # (DUE + 1,) where each level's begin, and the end
     row: U8  # (most sources,) the weights of each row begin here
-    amount: F4  # (n_targets,) how strongly each active target depresses
+    place: U8  # (n_targets,) where in a row each active target is
+    amount: F4  # (n_targets,) how strongly it depresses
 
 
 def make_lists(rules: Rules, traces: Traces) -> Lists:
@@ -60,8 +61,16 @@ def make_lists(rules: Rules, traces: Traces) -> Lists:
         listed=np.zeros(PIECE * (DUE + 1), np.uint32),
         level_start=np.zeros(DUE + 1, np.uint64),
         row=np.zeros(np.diff(rules.source_start).max(), np.uint64),
+        place=np.zeros(traces.post_last.size, np.uint64),
         amount=np.zeros(traces.post_last.size, np.float32),
     )
+
+
+@register_jitable(forceinline=True)
+def _is_simple(rules, k):
+    """The commonest case: weights that change at once, along straight lines."""
+    straight = rules.table_start[k, 0] < 0 and rules.table_start[k, 1] < 0
+    return straight and rules.option[k, TOGETHER] == 0 and rules.option[k, FROZEN] == 0
 
 
 @compile_kernel
@@ -123,10 +132,7 @@ def _deliver_row(
 def _arrive_simply(
     rules, traces, lists, k, synapse, start, stop, shift, mask, first, ring, slot, per_unit, arrived, x_pre, step
 ):  # fmt: skip
-    """The commonest case: weights that change at once, along straight lines.
-
-    Does what `update_before` and `update_after` do.
-    """
+    """A spike arrives at the synapses [start, stop); does what `update_before` and `update_after` do."""
     for piece in range(start, stop, u64(PIECE)):
         _potentiate_row(
             traces.post_due, u64(traces.post_last.size), synapse, piece, min(u64(PIECE), stop - piece), mask, first,
@@ -163,6 +169,17 @@ def _deliver_one(weight, a, n, ring, place, per_unit):
         ring[place + j] += _to_units(weight[a + j], per_unit, ring)
 
 
+@compile_kernel
+def _depress_rows(weight, row, n_rows, place, amount, count, value, k):
+    """Depress the weights at `count` places in each row by an amount of each place; does what `update_after` does."""
+    minus_0, minus_1, low, high = value[k, MINUS_0], value[k, MINUS_1], value[k, W_MIN], value[k, W_MAX]
+    for r in range(n_rows):
+        for j in range(count):
+            at = row[r] + place[j]
+            w = weight[at]
+            weight[at] = clamp(depress(w, amount[j], strength(w, minus_0, minus_1)), low, high)
+
+
 @register_jitable(forceinline=True)
 def _arrive_at_all(model, ring, rules, traces, lists, learning, thread, k, logged, last, delay, place, per_unit, step):
     """Spikes logged[...:last] arrive at all of a thread's targets: only those that have spiked have something to learn.
@@ -197,11 +214,15 @@ def _arrive_at_all(model, ring, rules, traces, lists, learning, thread, k, logge
     for r in range(fours, n_rows):
         _deliver_one(traces.weight, rows[r], n, ring, place, per_unit)
     for j in range(count):
-        lists.amount[j] = depression_by(rules, traces, k, traces.active[start + j], step)
+        target = traces.active[start + j]
+        lists.place[j] = u64(target - start)
+        lists.amount[j] = depression_by(rules, traces, k, target, step)
+    if _is_simple(rules, k):
+        _depress_rows(traces.weight, rows, n_rows, lists.place, lists.amount, u64(count), rules.value, k)
+        return n_rows * n
     for r in range(n_rows):
         for j in range(count):
-            at = rows[r] + u64(traces.active[start + j] - start)
-            update_after(rules, traces, k, at, lists.amount[j])
+            update_after(rules, traces, k, rows[r] + lists.place[j], lists.amount[j])
     return n_rows * n
 
 
@@ -221,8 +242,7 @@ def arrive(model, ring, rules, traces, lists, learning, thread, step):
         shift = u64(model.projection_weight[q])
         first_target = u64(rules.first_input[k])
         targets = u64(rules.target_start[k])
-        straight = rules.table_start[k, 0] < 0 and rules.table_start[k, 1] < 0
-        simple = straight and rules.option[k, TOGETHER] == 0 and rules.option[k, FROZEN] == 0
+        simple = _is_simple(rules, k)
         one_delay = rules.delay_start[k + 1] - rules.delay_start[k] == 1
         p, receptor = rules.population[k], rules.receptor[k]
         per_unit = f32(1.0) / model.input_unit[p, receptor]

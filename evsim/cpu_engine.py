@@ -84,9 +84,9 @@ class CpuEngine:
         """Add to the weights of plastic projection k what has added up in a run."""
         self._each_thread(learning_kernels.apply_changes, k)
 
-    def normalize(self, k: int, total: NDArray[np.float64], unit: float) -> None:
-        """Scale the weights into each target of plastic projection k to sum to total, in whole numbers of unit."""
-        self._each_thread(learning_kernels.normalize, k, total, unit)
+    def normalize(self, k: int, total: NDArray[np.float64], per_unit: float) -> None:
+        """Scale the weights into each target of plastic projection k to sum to total, in units of 1 / per_unit."""
+        self._each_thread(learning_kernels.normalize, k, total, per_unit)
 
     def _each_thread(self, kernel: Any, *arguments: Any) -> None:
         """Run a kernel over each thread's plastic synapses."""
@@ -100,7 +100,7 @@ class CpuEngine:
 
 def _scratch(state: State, layout: Layout) -> tuple[Any, ...]:
     """A thread's working arrays: of one block's update, its spikes per step of a window, rows about to be delivered."""
-    fired = np.zeros(layout.block + 2, np.int32)
+    fired = np.zeros(layout.block, np.int8)
     block = (
         np.zeros(layout.block, state.ring.dtype),
         np.zeros(layout.block, np.float32),

@@ -33,6 +33,7 @@ from evsim.philox import PURPOSE_POISSON, philox
 from evsim.tally import spike_hash
 
 f32 = np.float32
+i8 = np.int8
 i32 = np.int32
 i64 = np.int64
 u32 = np.uint32
@@ -153,8 +154,8 @@ def _fire(v, at, v_pre, n, refractory, fired, value, at_threshold):
     n_fired = i32(0)
     for i in range(n):
         left = refractory[at + i]
-        fired[i] = i32(fire(v_pre[i], value[at_threshold + i], left))
-        n_fired += fired[i]
+        fired[i] = i8(fire(v_pre[i], value[at_threshold + i], left))
+        n_fired += i32(fired[i])
         refractory[at + i] = max(left - i32(1), i32(0))
         v[at + i] = v_pre[i]
     return n_fired
@@ -171,7 +172,7 @@ def _adapt(theta, at, n, decay, value, at_threshold, threshold):
 @register_jitable
 def _raise_thresholds(theta, at, n, fired, plus):
     for i in range(n):
-        if fired[i] != i32(0):
+        if fired[i] != i8(0):
             theta[at + i] += plus
 
 
@@ -180,11 +181,11 @@ def _choose_winner(v, at, v_pre, n, refractory, fired, threshold, at_threshold, 
     """Of the neurons that fired only the one furthest above threshold (the first of equal ones) does; all reset."""
     best, winner = f32(0.0), n
     for i in range(n):
-        if fired[i] != i32(0) and (winner == n or v_pre[i] - threshold[at_threshold + i] > best):
+        if fired[i] != i8(0) and (winner == n or v_pre[i] - threshold[at_threshold + i] > best):
             best, winner = v_pre[i] - threshold[at_threshold + i], i
     for i in range(n):
-        if fired[i] != i32(0) and i != winner:
-            fired[i] = i32(0)
+        if fired[i] != i8(0) and i != winner:
+            fired[i] = i8(0)
             v[at + i] = reset(v[at + i], value[at_reset + i], soft)
             refractory[at + i] = i32(value[at_refractory + i])
 
@@ -196,7 +197,7 @@ def _emit(
     at,
     n,
     fired,
-    pairs,
+    eights,
     value,
     at_reset,
     at_refractory,
@@ -212,13 +213,13 @@ def _emit(
 ):
     """Reset the neurons that fired and append them to spikes[w]; returns (new count, checksum).
 
-    `pairs` is `fired` read two at a time: most are zero.
+    `eights` is `fired` read eight at a time: most are zero.
     """
-    for pair in range((n + u64(1)) >> u64(1)):
-        if pairs[pair] == u64(0):
+    for eight in range((n + u64(7)) >> u64(3)):
+        if eights[eight] == u64(0):
             continue
-        for i in range(pair << u64(1), min((pair << u64(1)) + u64(2), n)):
-            if fired[i] != i32(0):
+        for i in range(eight << u64(3), min((eight << u64(3)) + u64(8), n)):
+            if fired[i] != i8(0):
                 neuron = at + i
                 v[neuron] = reset(v[neuron], value[at_reset + i], soft)
                 refractory[neuron] = i32(value[at_refractory + i])
@@ -305,7 +306,7 @@ def _is_probed(model, p):
 @register_jitable(forceinline=True)
 def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, chunk_start, counts, spikes, checksum):
     """Advance neurons [first, stop) of population p through n_steps; returns the checksum of their spikes."""
-    x, drive, word, fired, fired_pairs, adapted_threshold = scratch
+    x, drive, word, fired, fired_eights, adapted_threshold = scratch
     v, refractory, current, ring = state.neuron_v, state.neuron_refractory, state.input_current, state.ring
     value, unit = model.parameter_value, model.input_unit
     start, stride = model.parameter_start, model.parameter_step
@@ -363,7 +364,7 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
             if theta_plus != 0.0 and learning:
                 _raise_thresholds(state.neuron_theta, neuron, n, fired, theta_plus)
             counts[w], checksum = _emit(
-                v, refractory, neuron, n, fired, fired_pairs, value, at_reset, at_refractory, soft, spikes, w,
+                v, refractory, neuron, n, fired, fired_eights, value, at_reset, at_refractory, soft, spikes, w,
                 counts[w], u64(step), u64(p), population_start, checksum, state.neuron_spikes,
             )  # fmt: skip
         if has_probes:
@@ -374,7 +375,7 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
 @register_jitable(forceinline=True)
 def _emit_poisson(model, state, scratch, p, first, stop, first_step, n_steps, counts, spikes, checksum):
     """Advance neurons [first, stop) of population p, which spike whenever their only Poisson stimulus does."""
-    word, fired, pairs = scratch[2], scratch[3], scratch[4]
+    word, fired, eights = scratch[2], scratch[3], scratch[4]
     s = model.population_poisson[p]
     key0, key1 = u64(model.scalars[KEY0]), u64(model.scalars[KEY1])
     population_start = u64(model.population_start[p])
@@ -387,16 +388,15 @@ def _emit_poisson(model, state, scratch, p, first, stop, first_step, n_steps, co
         if one_rate:
             threshold = model.poisson_first[at]
             for i in range(n):
-                fired[i] = i32(word[i] > threshold)
+                fired[i] = i8(word[i] > threshold)
         else:
             for i in range(n):
-                fired[i] = i32(word[i] > model.poisson_first[at + i])
-        fired[n] = 0
-        for pair in range((n + u64(1)) >> u64(1)):
-            if pairs[pair] == u64(0):
+                fired[i] = i8(word[i] > model.poisson_first[at + i])
+        for eight in range((n + u64(7)) >> u64(3)):
+            if eights[eight] == u64(0):
                 continue
-            for i in range(pair << u64(1), (pair << u64(1)) + u64(2)):
-                if fired[i] != i32(0):
+            for i in range(eight << u64(3), min((eight << u64(3)) + u64(8), n)):
+                if fired[i] != i8(0):
                     neuron = population_start + u64(first) + i
                     spikes[w, u64(counts[w])] = u32(neuron)
                     counts[w] += 1

@@ -1,5 +1,6 @@
 """Weights that learn, between runs: brought up to date, applied, normalised, read."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -60,8 +61,7 @@ class Learner:
             self._learning[0][1].touched[rules.target_start[k] : rules.target_start[k + 1]] = 1
             self._engine.push_traces()
         largest = np.abs(rules.value[k, [W_MIN, W_MAX]]).max()
-        unit = 2.0 ** np.ceil(np.log2(largest)) / 2.0**SUM_BITS
-        self._engine.normalize(k, total, unit)
+        self._engine.normalize(k, total, 2.0 ** (SUM_BITS - math.ceil(math.log2(largest))))
 
     def overwrite(self, q: int, places: NDArray[np.int64], weight: NDArray[np.float32], step: int) -> None:
         """Give synapses of projection q, by their places in Traces.weight, other weights from `step` on."""

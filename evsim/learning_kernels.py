@@ -136,8 +136,8 @@ def apply_changes(model, rules, traces, k):
 
 
 @compile_kernel
-def normalize(model, rules, traces, k, total, unit):
-    """Scale the weights into each target so that they sum to `total` (n_targets,); sums are whole numbers of `unit`."""
+def normalize(model, rules, traces, k, total, per_unit):
+    """Scale the weights into each target so that they sum to `total` (n_targets,); sums are of whole units, of which `per_unit` are 1."""
     q = rules.projection[k]
     low, high = rules.value[k, W_MIN], rules.value[k, W_MAX]
     shift = rules.first_synapse[k] + model.projection_weight[q]
@@ -148,10 +148,10 @@ def normalize(model, rules, traces, k, total, unit):
         start, stop = rules.column_start[target], rules.column_start[target + 1]
         units = i64(0)
         for c in range(start, stop):
-            units += count_units(traces.weight[shift + i64(rules.column_synapse[c])], unit)
+            units += count_units(traces.weight[shift + i64(rules.column_synapse[c])], per_unit)
         if units == 0:
             continue
-        factor = total[target - rules.target_start[k]] / (np.float64(units) * unit)
+        factor = total[target - rules.target_start[k]] / (np.float64(units) / per_unit)
         for c in range(start, stop):
             at = shift + i64(rules.column_synapse[c])
             traces.weight[at] = scale(traces.weight[at], factor, low, high)

@@ -241,9 +241,9 @@ def apply_change(traces, at, w_min, w_max):
 
 
 @register_jitable(forceinline=True)
-def count_units(w, unit):
-    """A weight in whole numbers of `unit`, whose sum does not depend on the order."""
-    return i64(round(np.float64(w) / unit))
+def count_units(w, per_unit):
+    """A weight in whole units, of which `per_unit` (a power of two) are 1: their sum does not depend on the order."""
+    return i64(round(np.float64(w) * per_unit))
 
 
 @register_jitable(forceinline=True)
