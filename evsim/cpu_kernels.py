@@ -568,10 +568,10 @@ def _update_populations(
 
 @compile_kernel
 def advance(model, state, learned, scratch, counts, rows, thread, chunk_start, n_steps):
-    """Advance by up to n_steps from step chunk_start, as thread `thread` of all; `learned` is None or (Rules, Traces, Lists).
+    """Advance by up to n_steps from step chunk_start, as thread `thread` of all.
 
-    Returns the steps done and the spikes recorded by this thread. Stops early, with all threads at the same step,
-    when one more window might not fit in the spike record.
+    `learned` is None or (Rules, Traces, Lists). Returns the steps done and the spikes recorded by this thread. Stops
+    early, with all threads at the same step, when one more window might not fit in the spike record.
     """
     n_threads, window = model.scalars[N_THREADS], model.scalars[WINDOW]
     capacity = state.record_step.shape[1]

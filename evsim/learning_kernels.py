@@ -137,7 +137,10 @@ def apply_changes(model, rules, traces, k):
 
 @compile_kernel
 def normalize(model, rules, traces, k, total, per_unit):
-    """Scale the weights into each target so that they sum to `total` (n_targets,); sums are of whole units, of which `per_unit` are 1."""
+    """Scale the weights into each target so that they sum to `total` (n_targets,).
+
+    Sums are of whole units, of which `per_unit` (a power of two) are 1.
+    """
     q = rules.projection[k]
     low, high = rules.value[k, W_MIN], rules.value[k, W_MAX]
     shift = rules.first_synapse[k] + model.projection_weight[q]

@@ -21,8 +21,7 @@ class Rates:
         self._dt = network.dt
         self._stimuli = ordered_poissons(network, layout)
         self._start, self._class = model.poisson_class_start, model.poisson_class
-        self._values = np.unique(np.concatenate([np.zeros(1), *(p.rates.ravel() for p in self._stimuli)]))
-        self._table = threshold_table(self._values, self._dt)
+        self._keep(np.unique(np.concatenate([np.zeros(1), *(p.rates.ravel() for p in self._stimuli)])))
         self._most = {p.index: float(p.rates.max(initial=0.0)) for p in self._stimuli}
 
     def change(self, name: str, rate: Any) -> dict[str, NDArray[Any]]:
@@ -40,7 +39,7 @@ class Rates:
         rates = np.atleast_1d(rates)
         rows, known = self._rows(rates)
         if not known.all():
-            self._learn(np.unique(rates[~known]))
+            self._learn(rates)
             rows, _ = self._rows(rates)
         self._class = self._class.copy()
         first = self._start[number]
@@ -58,8 +57,8 @@ class Rates:
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The fields of Model as they were when `arrays` were kept."""
-        self._values, self._class = arrays["rates.values"], arrays["rates.class"]
-        self._table = threshold_table(self._values, self._dt)
+        self._keep(arrays["rates.values"])
+        self._class = arrays["rates.class"]
         return self.present()
 
     def _find(self, name: str) -> tuple[int, Poisson]:
@@ -76,15 +75,20 @@ class Rates:
 
     def _rows(self, rates: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """The row of each rate, and whether it is one of that rate."""
-        order = np.argsort(self._values)
-        place = np.searchsorted(self._values, rates, sorter=order)
-        rows = order[np.minimum(place, order.size - 1)]
-        return rows, self._values[rows] == rates
+        place = np.minimum(np.searchsorted(self._sorted, rates), self._sorted.size - 1)
+        return self._order[place], self._sorted[place] == rates
 
-    def _learn(self, new: NDArray[np.float64]) -> None:
-        """Rows for rates not met before, after those that are kept."""
+    def _keep(self, values: NDArray[np.float64]) -> None:
+        """Use rows for these rates from now on."""
+        self._values, self._order = values, np.argsort(values)
+        self._sorted = values[self._order]
+        self._table = threshold_table(values, self._dt)
+
+    def _learn(self, rates: NDArray[np.float64]) -> None:
+        """Rows for rates of which not all were met before, after those that are kept."""
+        new = np.setdiff1d(rates, self._values)
         if self._values.size + new.size > MOST_CLASSES:
             used, rows = np.unique(self._class, return_inverse=True)
             self._values, self._class = self._values[used], rows.astype(np.uint32)
-        self._values = np.concatenate([self._values, new])
-        self._table = threshold_table(self._values, self._dt)
+            new = np.setdiff1d(rates, self._values)
+        self._keep(np.concatenate([self._values, new]))
