@@ -167,9 +167,9 @@ class CudaEngine:
         """Add to the weights of plastic projection k what has added up in a run."""
         self._each_target(columns.apply_changes, k)
 
-    def normalize(self, k: int, total: NDArray[np.float64], unit: float) -> None:
-        """Scale the weights into each target of plastic projection k to sum to total, in whole numbers of unit."""
-        self._each_target(columns.normalize, k, cuda.to_device(total), unit)
+    def normalize(self, k: int, total: NDArray[np.float64], per_unit: float) -> None:
+        """Scale the weights into each target of plastic projection k to sum to total, in units of 1 / per_unit."""
+        self._each_target(columns.normalize, k, cuda.to_device(total), per_unit)
 
     def _each_target(self, kernel: Any, *arguments: Any) -> None:
         """Run a kernel with a block for each target of plastic projections."""

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import learning_kernels
+from evsim.arrival_kernels import Lists, make_lists
 from evsim.build import Built
 from evsim.cpu_kernels import advance
 from evsim.layout import NO_EXCESS, Layout
@@ -23,7 +24,9 @@ class CpuEngine:
         self._layout, self._threads = built.layout, built.layout.n_threads
         self._pool = ThreadPoolExecutor(max(self._threads - 1, 1), thread_name_prefix="evsim")
         self._scratch = [_scratch(built.state, built.layout) for _ in range(self._threads)]
-        self._learning: list[tuple[Rules, Traces] | None] = list(built.learning) or [None] * self._threads
+        self._learning: list[tuple[Rules, Traces, Lists] | None] = [None] * self._threads
+        if built.learning:
+            self._learning = [(rules, traces, make_lists(rules, traces)) for rules, traces in built.learning]
         self.record(built.model, built.state)
         for t in range(self._threads):  # compiles the kernels, or loads them from the cache
             advance(built.model, built.state, self._learning[t], *self._scratch[t], t, 0, 0)
@@ -87,13 +90,13 @@ class CpuEngine:
         """Add to the weights of plastic projection k what has added up in a run."""
         self._each_thread(learning_kernels.apply_changes, k)
 
-    def normalize(self, k: int, total: NDArray[np.float64], unit: float) -> None:
-        """Scale the weights into each target of plastic projection k to sum to total, in whole numbers of unit."""
-        self._each_thread(learning_kernels.normalize, k, total, unit)
+    def normalize(self, k: int, total: NDArray[np.float64], per_unit: float) -> None:
+        """Scale the weights into each target of plastic projection k to sum to total, in units of 1 / per_unit."""
+        self._each_thread(learning_kernels.normalize, k, total, per_unit)
 
     def _each_thread(self, kernel: Any, *arguments: Any) -> None:
         """Run a kernel over each thread's plastic synapses."""
-        calls = [(self._model, *learned, *arguments) for learned in self._learning if learned is not None]
+        calls = [(self._model, *learned[:2], *arguments) for learned in self._learning if learned is not None]
         others = [self._pool.submit(kernel, *of_thread) for of_thread in calls[1:]]
         for of_thread in calls[:1]:
             kernel(*of_thread)
@@ -103,7 +106,7 @@ class CpuEngine:
 
 def _scratch(state: State, layout: Layout) -> tuple[Any, ...]:
     """A thread's working arrays: of one block's update, its spikes per step of a window, rows about to be delivered."""
-    fired = np.zeros(layout.block + 2, np.int32)
+    fired = np.zeros(layout.block, np.uint8)
     block = (
         np.zeros(layout.block, state.ring.dtype),
         np.zeros(layout.block, np.float32),

@@ -217,6 +217,7 @@ class Simulation:
         """
         arrays = read_checkpoint(path, self._configuration())
         self._step = int(arrays["step"][0])
+        self._learner.forget()
         self._timetable.move(self._step)
         self._engine.change(**self._rates.restore(arrays))
         for name, array in self._changing().items():
@@ -344,7 +345,7 @@ class Simulation:
         self._recording = True
 
     def run(self, duration: float) -> None:
-        """Advance by `duration` ms. A progress bar shows on a terminal.
+        """Advance by `duration` ms. On a terminal a progress bar shows, unless the run is short.
 
         Ctrl-C stops between two chunks: all that was simulated is recorded, and the run can go on. After a run the
         recording is closed and any program can read it; a further run appends.
@@ -353,13 +354,10 @@ class Simulation:
         stop = self._step + n_steps
         started = decided = time.perf_counter()
         self._sink.resume()
-        interrupted = _Interrupt()
+        interrupted, bar = _Interrupt(), None
         try:
             try:
-                with (
-                    interrupted,
-                    tqdm(total=duration, desc="run", unit=" ms", unit_scale=True, disable=None) as bar,
-                ):
+                with interrupted:
                     self._timetable.act(self._step, edge=True)
                     chunk = min(self._chunk, self._longest_chunk(stop))
                     going_on = n_steps > 0
@@ -377,8 +375,13 @@ class Simulation:
                             chunk = min(self._chunk, self._longest_chunk(stop))
                             self._engine.start(self._step, chunk)
                         self._recorder.drain(self._sink, first_step, done, self._engine.collect())
-                        bar.update(done * self.network.dt)
+                        if going_on and bar is None:  # not for a short run, which is one chunk
+                            bar = tqdm(total=duration, desc="run", unit=" ms", unit_scale=True, disable=None)
+                        if bar is not None:
+                            bar.update((self._step - stop + n_steps) * self.network.dt - bar.n)
             finally:
+                if bar is not None:
+                    bar.close()
                 self._learner.apply(self._step)
             self._timetable.act(self._step, edge=True)
         finally:
