@@ -1,6 +1,6 @@
 """evsim: an event-driven spiking-network simulator."""
 
-from evsim import decoding, encoders, labelling, sinabs, snntorch, spikingjelly
+from evsim import decoding, encoders, labelling, sinabs, snntorch, spikingjelly, training
 from evsim._version import __version__
 from evsim.batch_input import EventInput, PoissonInput, RepeatedInput
 from evsim.batches import batches
@@ -23,26 +23,46 @@ from evsim.plasticity import PairSTDP
 from evsim.sequential import Sequential
 from evsim.simulation import Simulation
 from evsim.step_neurons import SpikingNeuron
+from evsim.surrogates import (
+    ATan,
+    FastSigmoid,
+    PiecewiseQuadratic,
+    Sigmoid,
+    SingleExponential,
+    SoftSign,
+    StraightThrough,
+    Surrogate,
+    Triangle,
+)
 
 __all__ = [
-    "IAF",
-    "LIF",
+    "ATan",
     "AvgPool2d",
     "Conv1d",
     "Conv2d",
     "EventInput",
+    "FastSigmoid",
     "Flatten",
+    "IAF",
+    "LIF",
     "Linear",
     "MaxPool2d",
     "Network",
     "PairSTDP",
+    "PiecewiseQuadratic",
     "PoissonInput",
     "Recurrent",
     "RepeatedInput",
     "Sequential",
+    "Sigmoid",
     "Simulation",
+    "SingleExponential",
+    "SoftSign",
     "SpikingNeuron",
+    "StraightThrough",
     "SumPool2d",
+    "Surrogate",
+    "Triangle",
     "__version__",
     "all_to_all",
     "batches",
@@ -62,6 +82,7 @@ __all__ = [
     "sinabs",
     "snntorch",
     "spikingjelly",
+    "training",
     "uniform",
     "write_event_stream",
 ]

@@ -17,7 +17,7 @@ u64 = np.uint64
 
 @compile_kernel
 def through_neurons(
-    pre, count, slope, given, value, start, step, soft, detach, filtered, spiking, first, stop, gradient
+    pre, count, slope, given, value, start, step, soft, detach, filtered, spiking, first, stop, gradient, dv, di
 ):  # fmt: skip
     """From the gradient of a layer's output to that of its input x, for samples [first, stop).
 
@@ -36,9 +36,9 @@ def through_neurons(
     given : the gradient of the output.
     value, start, step : coefficients of the layer, as in BatchModel.
     gradient : dx, written.
+    dv, di : (n,), scratch.
     """
     n_steps, n = pre.shape[0], u64(pre.shape[2])
-    dv, di = np.zeros(n, np.float32), np.zeros(n, np.float32)
     at_leak, at_reset, at_v_min = u64(start[LEAK]), u64(start[V_RESET]), u64(start[V_MIN])
     at_jump, at_gain = u64(start[JUMP]), u64(start[GAIN])
     at_coupling, at_decay = u64(start[COUPLING]), u64(start[DECAY])
@@ -91,7 +91,7 @@ def list_events(frames, sample, start, index, times):
 
 @compile_kernel
 def add_linear_gradient(start, index, times, gradient, sample, weight_gradient):
-    """weight_gradient (sources, targets) += each source's spikes times the gradient dx (T, B, targets), tile by tile."""
+    """weight_gradient (sources, targets) += each source's spikes times gradient (T, B, targets), tile by tile."""
     n_steps, n_out = gradient.shape[0], gradient.shape[2]
     for first in range(0, n_out, TILE):
         n = u64(min(TILE, n_out - first))
