@@ -16,7 +16,7 @@ LEVELS = [
     ["plotting_confusion", "plotting_layers", "plotting_recordings", "plotting_tiles"],
     ["distributions", "plotting", "tally", "learning", "cuda_kernels.machine_code"],
     ["checks", "plastic_dynamics", "cuda_kernels.phases", "encoding_kernels", "batch_model"],
-    ["surrogates"],
+    ["surrogates", "training.losses", "training.optimizers", "training.schedules", "training.backward_kernels"],
     ["neurons"],
     [
         "arrival_kernels",
@@ -50,8 +50,10 @@ LEVELS = [
     ["batch_build", "cpu_maker", "cuda_kernels.maker"],
     ["batch_engine", "build", "backend", "layer_network", "layer_record", "layer_summary", "layer_values"],
     ["sequential", "learner", "recorder", "cpu_engine", "cuda_kernels.engine", "synapse_list"],
-    ["weights"],
-    ["diagnosis", "snapshots", "trained"],
+    ["training.images"],
+    ["weights", "training.backward"],
+    ["training.trainer"],
+    ["diagnosis", "snapshots", "trained", "training"],
     ["simulation", "reference_networks"],
     ["experiment", "cuda_kernels.kernel_table"],
     ["__main__", "__init__"],
@@ -97,12 +99,17 @@ ONLY = {
     "cuda_kernels.machine_code": {"cuda_kernels.target"},
     "construction": {"jit", "philox", "connectivity"},
     "network": {"checks", "connectivity", "distributions", "neuron_checks", "neurons", "plasticity"},
+    "surrogates": {"checks"},
+    "training.losses": {"checks", "decoding"},
+    "training.optimizers": {"checks", "jit"},
+    "training.schedules": {"checks"},
 }
 MODULES = {
-    ".".join(path.relative_to(folder.parent).with_suffix("").parts).removeprefix("evsim."): path
-    for folder in (ROOT / "evsim", ROOT / "io", ROOT / "cuda_kernels")
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix("evsim."): path
+    for folder in (ROOT / "evsim", ROOT / "io", ROOT / "cuda_kernels", ROOT / "evsim" / "training")
     for path in sorted(folder.glob("*.py"))
 }
+MODULES["training"] = MODULES.pop("training.__init__")
 
 
 class WithoutTypes(ast.NodeTransformer):

@@ -260,7 +260,10 @@ class _Neurons:
             keeps = np.float32(1.0) - through_reset * v_reset
         else:
             keeps = (self._count[t] == 0) + through_reset * (v_reset - h)
-        dv = np.where(h > self._value(kernels.V_MIN), self._dv, np.float32(0.0))
+        v: Any = h
+        if self._spiking:
+            v = h - self._count[t] * v_reset if self._soft else np.where(self._count[t] > 0, v_reset, h)
+        dv = np.where(v > self._value(kernels.V_MIN), self._dv, np.float32(0.0))
         dh = (given * slope if self._spiking else given) + dv * keeps
         dx = self._value(kernels.JUMP) * dh
         self._dv = self._value(kernels.LEAK) * dh

@@ -59,7 +59,10 @@ def through_neurons(
                     keeps = f32(1.0) - through_reset * v_reset
                 else:
                     keeps = (f32(1.0) if s[i] == f32(0.0) else f32(0.0)) + through_reset * (v_reset - h[i])
-                goes_on = dv[i] if h[i] > value[at_v_min + by_v_min * i] else f32(0.0)
+                v = h[i]
+                if spiking:
+                    v = h[i] - s[i] * v_reset if soft else (h[i] if s[i] == f32(0.0) else v_reset)
+                goes_on = dv[i] if v > value[at_v_min + by_v_min * i] else f32(0.0)
                 dh = (ds[i] * d[i] if spiking else ds[i]) + goes_on * keeps
                 dx[i] = value[at_jump + by_jump * i] * dh
                 dv[i] = value[at_leak + by_leak * i] * dh
