@@ -103,9 +103,15 @@ def potentiate(w, x_pre, decay, x_target, a_plus, f):
 
 
 @register_jitable
-def depress(w, x_post, decay, a_minus, f):
-    """w - a_minus * (decay * x_post) * f."""
-    return fma(-(a_minus * (decay * x_post)), f, w)
+def depression(x_post, decay, a_minus):
+    """a_minus * (decay * x_post): how strongly a spike that arrives depresses the synapses into a neuron."""
+    return a_minus * (decay * x_post)
+
+
+@register_jitable
+def depress(w, amount, f):
+    """w - amount * f."""
+    return fma(-amount, f, w)
 
 
 @register_jitable
