@@ -2,8 +2,9 @@
 
 `python scripts/two_classes.py --epochs 200 --json`
 
-1,000 points from a normal distribution, label 1 where x0 + x1 > 0; binary cross-entropy with logits, Adam 0.01, batches
-of 10. Each point is shown for T steps as a current; the output is averaged over them. The state is reset for each batch.
+1,000 points from a normal distribution, label 1 where x0 + x1 > 0; binary cross-entropy with logits, Adam 0.01,
+batches of 10. Each point is shown for T steps as a current; the output is averaged over them. The state is reset for
+each batch.
 """
 
 import argparse

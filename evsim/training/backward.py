@@ -96,29 +96,28 @@ class Backward:
         nodes, gradients = self._built.nodes, dict[str, F4]()
         extra = {node.layer: _as_units(node, layers[node.layer]) for node in nodes if layers and node.layer in layers}
         given = _as_units(nodes[-1], output_gradient) * np.float32(nodes[-1].scale)
-        with ThreadPoolExecutor(self._net.threads) as pool:
-            for k in reversed(range(len(nodes))):
-                node = nodes[k]
-                if node.layer in extra:
-                    given = given + extra[node.layer]
-                wanted = k > 0 or self._wants_input
-                if node.row[bm.KIND] == bm.POOL:
-                    given = pool_gradient(node.row, self._frame_before(k), self._frames[k], given)
-                    continue
-                connection = None if node.connection is None else self._net.layers[node.connection]
-                back = self._net.layers[node.layer]
-                if isinstance(back, Recurrent):
-                    given = self._through_recurrent(k, back, given, gradients)
-                elif node.row[bm.NEURONS] == 1:
-                    given = self._through_neurons(k, given, pool, gradients)
-                if isinstance(connection, Connection):
-                    name = node.connection
-                    gradients[f"{name}.weight"] = self._weight_gradient(k, connection, given, pool)
-                    if connection.bias is not None:
-                        gradients[f"{name}.bias"] = _bias_gradient(connection, given)
-                    given = source_gradient(connection, node, given) if wanted else given
-                elif wanted:
-                    given = given * np.float32(node.scale_in)
+        for k in reversed(range(len(nodes))):
+            node = nodes[k]
+            if node.layer in extra:
+                given = given + extra[node.layer]
+            wanted = k > 0 or self._wants_input
+            if node.row[bm.KIND] == bm.POOL:
+                given = pool_gradient(node.row, self._frame_before(k), self._frames[k], given)
+                continue
+            connection = None if node.connection is None else self._net.layers[node.connection]
+            back = self._net.layers[node.layer]
+            if isinstance(back, Recurrent):
+                given = self._through_recurrent(k, back, given, gradients)
+            elif node.row[bm.NEURONS] == 1:
+                given = self._through_neurons(k, given, gradients)
+            if isinstance(connection, Connection):
+                name = node.connection
+                gradients[f"{name}.weight"] = self._weight_gradient(k, connection, given)
+                if connection.bias is not None:
+                    gradients[f"{name}.bias"] = _bias_gradient(connection, given)
+                given = source_gradient(connection, node, given) if wanted else given
+            elif wanted:
+                given = given * np.float32(node.scale_in)
         if self._wants_input:
             x = np.empty(given.shape, np.float32)
             x[:, :, nodes[0].order_in] = given
@@ -142,7 +141,7 @@ class Backward:
         slope = node.neurons.surrogate.derivative(self._pre[k], threshold)
         return np.ascontiguousarray(slope, np.float32)
 
-    def _through_neurons(self, k: int, given: F4, pool: ThreadPoolExecutor, gradients: dict[str, F4]) -> F4:
+    def _through_neurons(self, k: int, given: F4, gradients: dict[str, F4]) -> F4:
         node, model = self._built.nodes[k], self._built.model
         assert node.neurons is not None
         spiking = bool(node.row[bm.SPIKING])
@@ -159,7 +158,7 @@ class Backward:
         def work(group: int, first: int, stop: int) -> None:
             kernels.through_neurons(*shared, first, stop, gradient, *scratch[group])
 
-        _for_groups(pool, pre.shape[1], work)
+        _for_groups(self._net.threads, pre.shape[1], work)
         for name, each in node.neurons.parameter_gradients(pre, self._frames[k], gradient).items():
             gradients[f"{node.layer}.{name}"] = each
         return gradient
@@ -185,7 +184,7 @@ class Backward:
             gradients[f"{self._built.nodes[k].layer}.connection.bias"] = bias
         return gradient
 
-    def _weight_gradient(self, k: int, connection: Connection, gradient: F4, pool: ThreadPoolExecutor) -> F4:
+    def _weight_gradient(self, k: int, connection: Connection, gradient: F4) -> F4:
         """Sums over spikes, in groups of samples."""
         row = self._built.nodes[k].row
         n_samples = gradient.shape[1]
@@ -209,7 +208,7 @@ class Backward:
                 else:
                     kernels.add_linear_gradient(*events, gradient, sample, sums[group], dx)
 
-        _for_groups(pool, n_samples, add)
+        _for_groups(self._net.threads, n_samples, add)
         total = sums.sum(axis=0) * np.float32(self._built.nodes[k].scale_in)
         if isinstance(connection, Conv2d):
             return np.ascontiguousarray(total.transpose(3, 0, 1, 2)).reshape(connection.weight.shape)
@@ -277,12 +276,18 @@ class _Neurons:
         return dx.astype(np.float32)
 
 
-def _for_groups(pool: ThreadPoolExecutor, n_samples: int, work: Callable[[int, int, int], Any]) -> None:
-    """Call work(group, first sample, stop) for groups of samples, on all threads."""
+def _for_groups(threads: int, n_samples: int, work: Callable[[int, int, int], Any]) -> None:
+    """Call work(group, first sample, stop) for groups of samples, on so many threads."""
     n_groups = min(GROUPS, n_samples)
     edges = [group * n_samples // n_groups for group in range(n_groups + 1)]
-    for done in [pool.submit(work, g, edges[g], edges[g + 1]) for g in range(n_groups)]:
-        done.result()
+    calls = [(group, edges[group], edges[group + 1]) for group in range(n_groups)]
+    if threads == 1:
+        for call in calls:
+            work(*call)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(work, *call) for call in calls]:
+            done.result()
 
 
 def _as_units(node: Node, gradient: Any) -> F4:

@@ -140,22 +140,9 @@ class Trainer:
         if len(x) != len(y):
             raise ValueError(f"fit: there are {len(x)} samples and {len(y)} targets; there must be as many of each")
         n_batches = -(-len(x) // batch_size)
-        position = self._position
         try:
-            while position.epoch < epochs:
-                order = shuffled(len(x), self.seed, position.epoch)
-                factor = 1.0 if self.schedule is None else self.schedule(position.epoch)
-                with tqdm(
-                    total=n_batches,
-                    initial=position.batch,
-                    desc=f"epoch {position.epoch + 1}",
-                    unit="batch",
-                    disable=None,
-                ) as bar:
-                    while position.batch < n_batches:
-                        self._step(x, y, order, batch_size, factor)
-                        bar.set_postfix(self._means(), refresh=False)
-                        bar.update()
+            while self._position.epoch < epochs:
+                self._train_epoch(x, y, batch_size, n_batches)
                 self._end_epoch(validation, best)
                 if checkpoint is not None:
                     self.save(checkpoint)
@@ -180,6 +167,18 @@ class Trainer:
         self.optimizer.load_state(state)
         self.history = history
         self._position = Position(where["epoch"], where["batch"], sums)
+
+    def _train_epoch(self, x: Any, y: Any, batch_size: int, n_batches: int) -> None:
+        """The rest of an epoch."""
+        position = self._position
+        order = shuffled(len(x), self.seed, position.epoch)
+        factor = 1.0 if self.schedule is None else self.schedule(position.epoch)
+        name = f"epoch {position.epoch + 1}"
+        with tqdm(total=n_batches, initial=position.batch, desc=name, unit="batch", disable=None) as bar:
+            while position.batch < n_batches:
+                self._step(x, y, order, batch_size, factor)
+                bar.set_postfix(self._means(), refresh=False)
+                bar.update()
 
     def _step(self, x: Any, y: Any, order: NDArray[np.int64], batch_size: int, factor: float) -> None:
         position = self._position
