@@ -55,9 +55,8 @@ def _add_once(total, at, n, weight, row, stride, index, first, stop, base):
 
 
 @register_jitable
-def add_linear(node, start, how, total, analog, first, weight, index, begin, end, count, value, at_frame):
-    """Add to the targets of the tile from `first` what a linear layer's sources give them."""
-    tile, n_in = u64(node[bm.TILE_SIZE]), u64(node[bm.N_IN])
+def add_linear(tile, n_in, start, how, total, analog, first, weight, index, begin, end, count, value, at_frame):
+    """Add to the targets of the tile from `first` what a linear layer's n_in sources give them."""
     row = u64(start) + (first // tile) * n_in * tile
     add_rows(how, total, analog, first, tile, weight, row, tile, index, begin, end, u64(0), count, value, at_frame)
 

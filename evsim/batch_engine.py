@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 
 from evsim import batch_model as bm
 from evsim.batch_build import BatchBuilt
-from evsim.batch_input import BatchInput, EventInput, PoissonInput, RepeatedInput
-from evsim.batch_kernels import DENSE, DONE, EVENTS, NOT_FINITE, POISSON, REPEATED, run_samples
-from evsim.dynamics import MAX_SPIKES
+from evsim.batch_call import Request, input_arrays, raise_stopped
+from evsim.batch_input import BatchInput
+from evsim.batch_kernels import run_samples
 from evsim.model import BLOCK
 
 CHUNK_UNITS = 2**17  # entries of a node's frames that a thread holds
-
-Request = tuple[int, int]  # a node, and a variable of bm
 
 
 class BatchEngine:
@@ -31,6 +29,10 @@ class BatchEngine:
         self._frame = -(-int(sizes.max()) // 64) * 64
         self._chunk = max(1, CHUNK_UNITS // self._frame)
         self._scratch: list[tuple[Any, ...]] = []
+
+    def new_state(self, n_samples: int) -> bm.BatchState:
+        """The state of n samples before their first step."""
+        return self._built.new_state(n_samples)
 
     def run(
         self, state: bm.BatchState, given: BatchInput | NDArray[Any], requests: Sequence[Request]
@@ -46,34 +48,17 @@ class BatchEngine:
         chunk = min(self._chunk, n_steps)
         n_threads = min(self._threads, n_samples)
         self._make_scratch(n_threads, chunk)
-        shared = (self._built.model, state, self._input(given), self._built.channels, records, 0, n_steps, chunk)
+        shared = (self._built.model, state, input_arrays(given), self._built.channels, records, 0, n_steps, chunk)
         calls = [(*shared, next_sample, scratch, stopped) for scratch in self._scratch[:n_threads]]
         others = [self._pool.submit(run_samples, *call) for call in calls[1:]]
         run_samples(*calls[0])
         for other in others:
             other.result()
-        if stopped[0] != DONE:
-            self._raise(*(int(x) for x in stopped))
+        if stopped[0] != bm.DONE:
+            why, node, sample, step = (int(x) for x in stopped)
+            raise_stopped(why, self._built.nodes[node].label, sample, step)
         state.step[0] += n_steps
         return [out[a:b].reshape(n_steps, n_samples, -1) for a, b in pairwise(starts)]
-
-    def _input(self, given: BatchInput | NDArray[Any]) -> tuple[Any, ...]:
-        """What the kernel takes for an input of any kind."""
-        kind = DENSE
-        dense: NDArray[Any] = np.zeros((0, 0, 0), np.float32)
-        start, index = np.zeros(1, np.int64), np.zeros(0, np.uint32)
-        threshold, seed, first_sample = np.zeros((0, 0), np.uint64), (np.uint64(0), np.uint64(0)), 0
-        n_steps, n_samples = given.shape[:2]
-        if isinstance(given, EventInput):
-            kind, start, index = EVENTS, given.start, given.index
-        elif isinstance(given, PoissonInput):
-            kind, threshold, seed = POISSON, given.threshold.reshape(n_samples, -1), given.key
-            first_sample = given.first_sample
-        elif isinstance(given, RepeatedInput):
-            kind, dense = REPEATED, given.current.reshape(1, n_samples, -1)
-        else:
-            dense = np.asarray(given).reshape(n_steps, n_samples, -1)
-        return kind, dense, start, index, threshold, seed, n_steps, first_sample
 
     def _make_scratch(self, n_threads: int, chunk: int) -> None:
         """Working arrays for each thread, large enough for chunks of so many steps."""
@@ -97,13 +82,3 @@ class BatchEngine:
         )
         work = np.zeros(self._frame, np.int32), np.zeros(self._frame, np.float32), np.zeros(BLOCK, np.float32)
         return (*frames, lists, work, np.uint64(self._frame))
-
-    def _raise(self, why: int, node: int, sample: int, step: int) -> None:
-        """Say what stopped a run."""
-        where = f"sample {sample}, from step {step} on"
-        if why == NOT_FINITE:
-            raise ValueError(f"input: a value is not finite ({where}); all must be finite numbers")
-        raise RuntimeError(
-            f"{self._built.nodes[node].label}: a neuron spikes more than {MAX_SPIKES} times in a step ({where}); "
-            "scale its input or its threshold"
-        )

@@ -8,6 +8,17 @@ import numpy as np
 
 from evsim import batch_model as bm
 from evsim.batch_delivery import ANALOG, COUNTED_TIMES, ONCE, add_convolution, add_linear
+from evsim.batch_model import (
+    DENSE,
+    DONE,
+    EVENTS,
+    NOT_FINITE,
+    REPEATED,
+    SAME_VALUES,
+    SPIKE_COUNTS,
+    TOO_MANY_SPIKES,
+    VALUES,
+)
 from evsim.batch_neurons import advance_neurons
 from evsim.encoding_kernels import draw_poisson_frame
 from evsim.jit import atomic_add, compile_kernel, register_jitable
@@ -19,15 +30,6 @@ i64 = np.int64
 u8 = np.uint8
 u16 = np.uint16
 u64 = np.uint64
-
-# Kinds of input.
-DENSE, REPEATED, EVENTS, POISSON = range(4)
-
-# What a frame holds.
-SPIKE_COUNTS, VALUES, SAME_VALUES = range(3)  # the last: those of the step before
-
-# What stopped a run.
-DONE, NOT_FINITE, TOO_MANY_SPIKES = range(3)
 
 
 @register_jitable
@@ -191,7 +193,7 @@ def _connect(
     _, count_out, _, value_out = frames_out
     total, analog, pre = scratch
     table, record_start, out, n_samples = records
-    unit = model.node_unit[k]
+    unit, tile = model.node_unit[k], u64(node[bm.TILE_SIZE])
     for t in range(t0, t0 + n_steps):
         frame = u64(t) * frame_size
         holds = holds_in[t]
@@ -210,8 +212,8 @@ def _connect(
             _pass_on(node[bm.WEIGHT], how, first, n, total, analog, count_in, value_in, frame)
         elif node[bm.KIND] == bm.LINEAR:
             add_linear(
-                node, node[bm.WEIGHT], how, total, analog, first, model.weight, index, begin[t], begin[t + 1],
-                count_in, value_in, frame,
+                tile, u64(node[bm.N_IN]), node[bm.WEIGHT], how, total, analog, first, model.weight, index, begin[t],
+                begin[t + 1], count_in, value_in, frame,
             )  # fmt: skip
         else:
             add_convolution(
@@ -220,8 +222,8 @@ def _connect(
             )  # fmt: skip
         if node[bm.BACK] >= 0:
             add_linear(
-                node, node[bm.BACK], COUNTED_TIMES, total, analog, first, model.weight, back_index, back_first,
-                back_stop, state.back[sample], value_in, u64(node[bm.BACK_AT]),
+                tile, u64(node[bm.N_OUT]), node[bm.BACK], COUNTED_TIMES, total, analog, first, model.weight,
+                back_index, back_first, back_stop, state.back[sample], value_in, u64(node[bm.BACK_AT]),
             )  # fmt: skip
             if node[bm.BACK_BIAS] >= 0 and state.step[0] + first_step + t > 0:
                 for i in range(first, first + n):

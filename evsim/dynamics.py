@@ -54,7 +54,8 @@ def count_spikes(v, v_threshold, refractory):
     if not fire(v, v_threshold, refractory):
         return i32(0)
     n = v / v_threshold
-    return i32(n) if n < f32(MAX_SPIKES + 1) else i32(MAX_SPIKES + 1)
+    few = n < f32(MAX_SPIKES + 1)  # and not min(), as in `integrate`
+    return i32(i32(n if few else f32(0.0)) + (i32(0) if few else i32(MAX_SPIKES + 1)))
 
 
 @register_jitable

@@ -1,0 +1,112 @@
+"""The batch engine's host side on the GPU: weights and state stay there, input goes there and what is asked for back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evsim import batch_model as bm
+from evsim.batch_build import BatchBuilt
+from evsim.batch_call import Request, input_arrays, raise_stopped
+from evsim.batch_input import BatchInput
+from evsim.cuda_kernels.batch import advance_samples
+from evsim.cuda_kernels.batch_frames import Frames, Records
+from evsim.cuda_kernels.phases import THREADS
+from evsim.cuda_kernels.target import check_device, configure_launch, cuda, largest_grid
+
+CHUNK_BYTES = 2**28  # of input and results that lie on the device at a time, or one step's
+MOST_TARGETS = 4096  # whose sums a block holds in shared memory
+
+
+class CudaBatchEngine:
+    """Runs samples through a compiled Sequential on the GPU; the interface is that of BatchEngine.
+
+    Raises RuntimeError where there is no GPU to use.
+    """
+
+    def __init__(self, built: BatchBuilt) -> None:
+        self.device = check_device()
+        self._built = built
+        self._model = bm.BatchModel(*map(cuda.to_device, built.model))
+        self._no_step = cuda.to_device(np.zeros(1, np.int64))
+        self._frames: Frames | None = None
+        node = built.model.node
+        self._targets = min(int(node[:, bm.N_OUT].max()), MOST_TARGETS)
+        longest = [int(node[0, bm.N_IN]), *(int(node[k::2, bm.N_OUT].max(initial=0)) for k in (0, 1))]
+        self._frame_start = np.cumsum([0, *(-(-n // 64) * 64 for n in longest)])
+
+    def new_state(self, n_samples: int) -> bm.BatchState:
+        """The state of n samples before their first step, on the device; the number of steps is kept on the host."""
+        state = self._built.new_state(n_samples)
+        return bm.BatchState(*map(cuda.to_device, state[:-1]), step=state.step)
+
+    def run(
+        self, state: bm.BatchState, given: BatchInput | NDArray[Any], requests: Sequence[Request]
+    ) -> list[NDArray[np.float32]]:
+        """Advance all samples through the input's steps; returns what is asked for, each (T, B, units)."""
+        n_steps, n_samples = given.shape[:2]
+        kind, dense, *rest = input_arrays(given)
+        sent = [cuda.to_device(each) if isinstance(each, np.ndarray) else each for each in rest]
+        outputs = [np.empty((n_steps, n_samples, self._built.nodes[node].size), np.float32) for node, _ in requests]
+        step_bytes = sum(out[0].nbytes for out in outputs) + (dense[0].nbytes if kind == bm.DENSE else 0)
+        chunk = min(n_steps, max(1, CHUNK_BYTES // max(step_bytes, 1)))
+        records, places = self._make_records(requests, chunk, n_samples)
+        stopped = cuda.to_device(np.zeros((n_samples, 3), np.int64))
+        if kind != bm.DENSE:
+            dense = cuda.to_device(dense)
+        for first in range(0, n_steps, chunk):
+            n = min(chunk, n_steps - first)
+            frames_in = cuda.to_device(dense[first : first + n]) if kind == bm.DENSE else dense
+            is_new = bool(state.step[0] == 0)
+            self._launch(state, (kind, frames_in, *sent), records, n_samples, first, n, is_new, stopped)
+            self._check(stopped.copy_to_host())
+            for out, place in zip(outputs, places, strict=True):
+                part = out[first : first + n].reshape(-1)
+                records.out[place : place + part.size].copy_to_host(part)
+        state.step[0] += n_steps
+        return outputs
+
+    def _make_records(self, requests: Sequence[Request], n_steps: int, n_samples: int) -> tuple[Any, list[int]]:
+        """Records of so many steps on the device, in the order of their nodes, and where each request's lies."""
+        order = sorted(range(len(requests)), key=lambda r: requests[r][0])
+        nodes = np.array([requests[r][0] for r in order], np.int64)
+        sizes = [n_steps * n_samples * self._built.nodes[node].size for node in nodes]
+        start = np.cumsum([0, *sizes])
+        records = Records(
+            begin=cuda.to_device(np.searchsorted(nodes, np.arange(len(self._built.nodes) + 1))),
+            variable=cuda.to_device(np.array([requests[r][1] for r in order], np.int64)),
+            start=cuda.to_device(start[:-1].astype(np.int64)),
+            out=cuda.device_array(int(start[-1]), np.float32),
+        )
+        places = {r: int(start[at]) for at, r in enumerate(order)}
+        return records, [places[r] for r in range(len(requests))]
+
+    def _launch(
+        self, state: Any, given: Any, records: Any, n_samples: int, first: int, n: int, is_new: bool, stopped: Any
+    ) -> None:
+        """Advance all samples by n steps."""
+        state = state._replace(step=self._no_step)
+        shared_bytes = 4 * self._targets
+        frames = self._frames if self._frames is not None else self._make_frames(1)
+        numbers = self._targets, n_samples, first, n, is_new
+        arguments = (self._model, state, given, self._built.channels, frames, records, *numbers, stopped)
+        blocks = min(n_samples, largest_grid(advance_samples, arguments, THREADS, shared_bytes))
+        if self._frames is None or self._frames.count.size < blocks * self._frame_start[-1]:
+            self._frames = self._make_frames(blocks)
+            arguments = (*arguments[:4], self._frames, *arguments[5:])
+        configure_launch(advance_samples, blocks, THREADS, 0, shared_bytes)(*arguments)
+
+    def _make_frames(self, blocks: int) -> Frames:
+        """Room for the frames of so many blocks."""
+        n = blocks * int(self._frame_start[-1])
+        word = cuda.device_array(n // 2, np.uint32)
+        value = cuda.device_array(n, np.float32)
+        return Frames(word.view(np.uint16), word, value, cuda.to_device(self._frame_start.astype(np.int64)))
+
+    def _check(self, stopped: NDArray[np.int64]) -> None:
+        """Raise where a sample was stopped: for the first of them."""
+        bad = np.flatnonzero(stopped[:, 0])
+        if bad.size:
+            why, node, step = (int(x) for x in stopped[bad[0]])
+            raise_stopped(why, self._built.nodes[node].label, int(bad[0]), step)
