@@ -24,13 +24,20 @@ f32, i32, i64, u16 = np.float32, np.int32, np.int64, np.uint16
 
 
 @compile_device_function
-def _has_room(node, frames, source):
-    """Whether sums of fixed-point weights have room for the counts of a frame; all threads come here and meet."""
+def _is_analog(node, holds, frames, source):
+    """Whether a frame holds values, or counts that sums have no room for: they become values; all threads meet here."""
+    if holds != bm.SPIKE_COUNTS:
+        return True
     too_many = False
     if node[bm.COUNTED] == 1:
         for i in range(i64(cuda.threadIdx.x), node[bm.N_IN], i64(THREADS)):
             too_many = too_many or i64(frames.count[source + i64(i)]) > node[bm.MOST]
-    return not cuda.syncthreads_or(i32(1) if too_many else i32(0))
+    if not cuda.syncthreads_or(i32(1) if too_many else i32(0)):
+        return False
+    for i in range(i64(cuda.threadIdx.x), node[bm.N_IN], i64(THREADS)):
+        frames.value[source + i64(i)] = f32(frames.count[source + i64(i)])
+    cuda.syncthreads()
+    return True
 
 
 @compile_device_function
@@ -60,10 +67,10 @@ def _sum_spikes(model, state, k, sample, is_first, is_analog, frames, source, fi
 
 
 @compile_device_function
-def _update(model, state, k, sample, is_analog, frames, source, target, first, n, total, records, row):
+def _update(model, state, k, sample, is_analog, sums, frames, source, target, first, n, total, records, row):
     """Advance neurons [first, first + n) of node k, or give its sums where it has none; returns their largest count.
 
-    Where the input is analog, its sums lie in the values of frame `target`.
+    Where the input is analog, its sums lie among the values, from entry `sums` on.
     """
     node, unit = model.node[k], model.node_unit[k]
     most = i32(0)
@@ -71,7 +78,7 @@ def _update(model, state, k, sample, is_analog, frames, source, target, first, n
         i = first + i64(j)
         fixed, analog = total[j], f32(0.0)
         if is_analog:
-            analog = product(frames.value[target + i], unit)
+            analog = product(frames.value[sums + i], unit)
         elif node[bm.KIND] == bm.IDENTITY:
             fixed = i32(fixed + i32(node[bm.WEIGHT]) * i32(frames.count[source + i]))
         x = product(f32(fixed), unit)
@@ -91,19 +98,25 @@ def _update(model, state, k, sample, is_analog, frames, source, target, first, n
 
 @compile_device_function
 def _advance_node(
-    model, state, k, sample, is_first, holds, frames, source, target, targets, total, spikes, records, row
+    model, state, k, sample, is_first, is_kept, holds, frames, source, sums, target, targets, total, spikes, records,
+    row,
 ):  # fmt: skip
-    """One step of node k, `targets` at a time; returns what its frame holds, or -1 where a neuron spikes too often."""
+    """One step of node k, `targets` at a time; returns what its frame holds, or -1 where a neuron spikes too often.
+
+    `is_kept` says that the sums of an analog input are those of the step before.
+    """
     node = model.node[k]
-    is_analog = holds != bm.SPIKE_COUNTS or not _has_room(node, frames, source)
+    is_analog = _is_analog(node, holds, frames, source)
     most = i32(0)
     first = i64(0)
     while first < node[bm.N_OUT]:
         n = min(targets, node[bm.N_OUT] - first)
         _sum_spikes(model, state, k, sample, is_first, is_analog, frames, source, first, n, total, spikes)
-        if is_analog:
-            collect_values(node, model.weight, frames, holds, source, target, first, n)
-        largest = _update(model, state, k, sample, is_analog, frames, source, target, first, n, total, records, row)
+        if is_analog and not is_kept:
+            collect_values(node, model.weight, frames, source, sums, first, n)
+        largest = _update(
+            model, state, k, sample, is_analog, sums, frames, source, target, first, n, total, records, row
+        )  # fmt: skip
         most = max(most, largest)
         first += n
     if cuda.syncthreads_or(i32(1) if most > i32(MAX_SPIKES) else i32(0)):
@@ -114,9 +127,9 @@ def _advance_node(
     return i64(bm.SPIKE_COUNTS) if node[bm.NEURONS] == 1 and node[bm.SPIKING] == 1 else i64(bm.VALUES)
 
 
-@compile_cuda_kernel(THREADS)
+@compile_cuda_kernel((THREADS, 2))
 def advance_samples(
-    model, state, given, channels, frames, records, targets, n_samples, first_step, n_steps, is_new, stopped
+    model, state, given, channels, frames, records, targets, n_samples, steps_before, first_step, n_steps, stopped
 ):  # fmt: skip
     """Advance samples by n_steps, from step first_step of the input on; one-dimensional blocks, any number of them.
 
@@ -125,7 +138,7 @@ def advance_samples(
     given : the input as `batch_call.input_arrays` has it; a tensor's first row is step first_step.
     channels : of a sample of the input.
     targets : sums that the launch's shared memory has room for.
-    is_new : whether the state was new before step 0 of the input.
+    steps_before : steps of the state before step 0 of the input.
     stopped : (n_samples, 3) becomes what stopped a sample, and its node and step.
     """
     for _ in range(2):  # the simulator's threads race to make an array: what the second pass finds is the same for all
@@ -137,7 +150,7 @@ def advance_samples(
         cuda.syncthreads()
     total = cuda.shared.array(0, numba.int32)  # (targets,)
     spikes = Spikes(n_listed, unit, times, row_of, column_of)
-    block = i64(cuda.blockIdx.x) * frames.start[3]
+    block = i64(cuda.blockIdx.x) * frames.start[4]
     source = block + frames.start[0]
     sample = i64(cuda.blockIdx.x)
     while sample < n_samples:
@@ -145,7 +158,8 @@ def advance_samples(
         for t in range(n_steps):
             step = first_step + i64(t)
             source = block + frames.start[0]
-            if t == 0 or given[0] != bm.REPEATED:
+            is_same = t > 0 and given[0] == bm.REPEATED
+            if not is_same:
                 tensor_row = i64(0) if given[0] == bm.REPEATED else i64(t)
                 read = read_input(given, frames, source, sample, step, tensor_row, channels, model.node[0, bm.N_IN])
             holds, node = read, i64(-1)
@@ -155,10 +169,14 @@ def advance_samples(
                 node += i64(1)
                 target = block + frames.start[i64(1) + (node & i64(1))]
                 if model.node[node, bm.KIND] == bm.POOL:
+                    if _is_analog(model.node[node], holds, frames, source):
+                        holds = i64(bm.VALUES)
                     pool(model.node[node], holds, frames, source, target, records, node, row)
                 else:
+                    sums = block + frames.start[3] if node == 0 else target  # the first node's are kept
+                    is_first, is_kept = steps_before + step == 0, is_same and node == 0
                     holds = _advance_node(
-                        model, state, node, sample, is_new and step == 0, holds, frames, source, target, targets,
+                        model, state, node, sample, is_first, is_kept, holds, frames, source, sums, target, targets,
                         total, spikes, records, row,
                     )  # fmt: skip
                     why = i64(bm.TOO_MANY_SPIKES) if holds < 0 else i64(bm.DONE)

@@ -88,68 +88,55 @@ def add_convolution(node, weight, spikes, total, first, n):
 
 
 @compile_device_function
-def _input_value(frames, holds, at):
-    """What a unit gives: its value, or how often it spiked."""
-    return f32(frames.count[at]) if holds == bm.SPIKE_COUNTS else frames.value[at]
+def collect_values(node, weight, frames, source, sums, first, n):
+    """Values from entry `sums` on become, for targets [first, first + n), the weighted sums of those from `source` on.
 
-
-@compile_device_function
-def collect_values(node, weight, frames, holds, source, target, first, n):
-    """Values of frame `target` become, for units [first, first + n), the weighted sums of those of frame `source`.
-
-    They are in units of the fixed-point weights. Each thread has the units that are its own in the node's update.
+    They are in units of the fixed-point weights. A value of 0 adds nothing, to the bit, so none is left out. Each
+    thread has the targets that are its own in the node's update.
     """
     for j in range(i64(cuda.threadIdx.x), n, i64(THREADS)):
         i = first + i64(j)
         if node[bm.KIND] == bm.IDENTITY:
-            x = _input_value(frames, holds, source + i) * f32(node[bm.WEIGHT])
+            x = frames.value[source + i] * f32(node[bm.WEIGHT])
         elif node[bm.KIND] == bm.LINEAR:
-            x = _collect_linear(node, weight, frames, holds, source, i)
+            k, offset = divide(i, node[bm.TILE_SIZE])
+            row = node[bm.WEIGHT] + k * node[bm.N_IN] * node[bm.TILE_SIZE] + offset
+            x = _add_run(frames, source, node[bm.N_IN], weight, row, node[bm.TILE_SIZE], f32(0.0))
         else:
-            x = _collect_convolution(node, weight, frames, holds, source, i)
-        frames.value[target + i] = x
+            x = _collect_convolution(node, weight, frames, source, i)
+        frames.value[sums + i] = x
 
 
 @compile_device_function
-def _collect_linear(node, weight, frames, holds, source, i):
-    tile = node[bm.TILE_SIZE]
-    k, offset = divide(i, tile)
-    at = u64(node[bm.WEIGHT] + k * node[bm.N_IN] * tile + offset)
-    sum_of_values = f32(0.0)
-    for j in range(node[bm.N_IN]):
-        x = _input_value(frames, holds, source + i64(j))
-        if x != f32(0.0):
-            sum_of_values = fma(x, f32(weight[at]), sum_of_values)
-        at += u64(tile)
-    return sum_of_values
+def _add_run(frames, at, n, weight, row, step, x):
+    """x plus the values of n units from entry `at`, times the weights from `row`, `step` apart."""
+    unit, entry = u64(at), u64(row)
+    for _ in range(n):
+        x = fma(frames.value[unit], f32(weight[entry]), x)
+        unit += u64(1)
+        entry += u64(step)
+    return x
 
 
 @compile_device_function
-def _collect_convolution(node, weight, frames, holds, source, i):
-    in_columns, in_channels, kernel_columns = node[bm.IN_COLUMNS], node[bm.IN_CHANNELS], node[bm.KERNEL_COLUMNS]
-    groups = node[bm.GROUPS]
-    group_in, group_out = divide(in_channels, groups)[0], divide(node[bm.OUT_CHANNELS], groups)[0]
-    size = node[bm.KERNEL_ROWS] * kernel_columns * group_out
+def _collect_convolution(node, weight, frames, source, i):
+    """The sum of target i."""
+    kernel_columns, groups = i32(node[bm.KERNEL_COLUMNS]), node[bm.GROUPS]
+    group_in, group_out = divide(node[bm.IN_CHANNELS], groups)[0], divide(node[bm.OUT_CHANNELS], groups)[0]
+    size = i32(node[bm.KERNEL_ROWS] * kernel_columns * group_out)
     place, channel = divide(i, node[bm.OUT_CHANNELS])
     group, offset = divide(channel, group_out)
     row_out, column_out = divide(place, node[bm.OUT_COLUMNS])
-    top = row_out * node[bm.STRIDE_ROWS] - node[bm.PADDING_ROWS]
-    left = column_out * node[bm.STRIDE_COLUMNS] - node[bm.PADDING_COLUMNS]
-    sum_of_values = f32(0.0)
-    for a in range(node[bm.KERNEL_ROWS]):
-        y = top + i64(a) * node[bm.DILATION_ROWS]
-        if y < 0 or y >= node[bm.IN_ROWS]:
-            continue
-        for b in range(kernel_columns):
-            z = left + i64(b) * node[bm.DILATION_COLUMNS]
-            if z < 0 or z >= in_columns:
-                continue
-            first = group * group_in
-            at = source + (y * in_columns + z) * in_channels + first
-            run = (i64(a) * kernel_columns + kernel_columns - i64(1) - i64(b)) * group_out
-            row = node[bm.WEIGHT] + first * size + run + offset
-            for c in range(group_in):
-                x = _input_value(frames, holds, at + i64(c))
-                if x != f32(0.0):
-                    sum_of_values = fma(x, f32(weight[u64(row + i64(c) * size)]), sum_of_values)
-    return sum_of_values
+    top = i32(row_out * node[bm.STRIDE_ROWS] - node[bm.PADDING_ROWS])
+    left = i32(column_out * node[bm.STRIDE_COLUMNS] - node[bm.PADDING_COLUMNS])
+    first = i32(group * group_in)
+    start = node[bm.WEIGHT] + i64(first) * i64(size) + i64(offset)
+    x = f32(0.0)
+    for place in range(node[bm.KERNEL_ROWS] * node[bm.KERNEL_COLUMNS]):
+        a, b = divide(place, kernel_columns)
+        y, z = i32(top + a * node[bm.DILATION_ROWS]), i32(left + b * node[bm.DILATION_COLUMNS])
+        if y >= 0 and y < node[bm.IN_ROWS] and z >= 0 and z < node[bm.IN_COLUMNS]:
+            at = source + (i64(y) * node[bm.IN_COLUMNS] + i64(z)) * node[bm.IN_CHANNELS] + i64(first)
+            run = i32((a * kernel_columns + kernel_columns - i32(1) - b) * group_out)
+            x = _add_run(frames, at, i64(group_in), weight, start + i64(run), i64(size), x)
+    return x

@@ -1,4 +1,4 @@
-"""The batch engine's host side on the GPU: weights and state stay there, input goes there and what is asked for back."""
+"""The batch engine's host side on the GPU: weights and state stay there, input goes there, results come back."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,15 +31,18 @@ class CudaBatchEngine:
         self._model = bm.BatchModel(*map(cuda.to_device, built.model))
         self._no_step = cuda.to_device(np.zeros(1, np.int64))
         self._frames: Frames | None = None
+        self._most_blocks: dict[Any, int] = {}  # that run at once
         node = built.model.node
         self._targets = min(int(node[:, bm.N_OUT].max()), MOST_TARGETS)
         longest = [int(node[0, bm.N_IN]), *(int(node[k::2, bm.N_OUT].max(initial=0)) for k in (0, 1))]
+        longest.append(int(node[0, bm.N_OUT]))
         self._frame_start = np.cumsum([0, *(-(-n // 64) * 64 for n in longest)])
 
     def new_state(self, n_samples: int) -> bm.BatchState:
         """The state of n samples before their first step, on the device; the number of steps is kept on the host."""
         state = self._built.new_state(n_samples)
-        return bm.BatchState(*map(cuda.to_device, state[:-1]), step=state.step)
+        on_device: Any = bm.BatchState(*map(cuda.to_device, state))
+        return on_device._replace(step=state.step)
 
     def run(
         self, state: bm.BatchState, given: BatchInput | NDArray[Any], requests: Sequence[Request]
@@ -57,9 +60,9 @@ class CudaBatchEngine:
             dense = cuda.to_device(dense)
         for first in range(0, n_steps, chunk):
             n = min(chunk, n_steps - first)
-            frames_in = cuda.to_device(dense[first : first + n]) if kind == bm.DENSE else dense
-            is_new = bool(state.step[0] == 0)
-            self._launch(state, (kind, frames_in, *sent), records, n_samples, first, n, is_new, stopped)
+            tensor = cuda.to_device(dense[first : first + n]) if kind == bm.DENSE else dense
+            numbers = n_samples, int(state.step[0]), first, n
+            self._launch(state, (kind, tensor, *sent), records, numbers, stopped)
             self._check(stopped.copy_to_host())
             for out, place in zip(outputs, places, strict=True):
                 part = out[first : first + n].reshape(-1)
@@ -82,20 +85,33 @@ class CudaBatchEngine:
         places = {r: int(start[at]) for at, r in enumerate(order)}
         return records, [places[r] for r in range(len(requests))]
 
-    def _launch(
-        self, state: Any, given: Any, records: Any, n_samples: int, first: int, n: int, is_new: bool, stopped: Any
-    ) -> None:
-        """Advance all samples by n steps."""
-        state = state._replace(step=self._no_step)
+    def _launch(self, state: bm.BatchState, given: Any, records: Any, numbers: tuple[int, ...], stopped: Any) -> None:
+        """Advance all samples; `numbers` are the kernel's."""
         shared_bytes = 4 * self._targets
-        frames = self._frames if self._frames is not None else self._make_frames(1)
-        numbers = self._targets, n_samples, first, n, is_new
-        arguments = (self._model, state, given, self._built.channels, frames, records, *numbers, stopped)
-        blocks = min(n_samples, largest_grid(advance_samples, arguments, THREADS, shared_bytes))
-        if self._frames is None or self._frames.count.size < blocks * self._frame_start[-1]:
+
+        def arguments(frames: Frames) -> tuple[Any, ...]:
+            on_device = state._replace(step=self._no_step)
+            return (
+                self._model,
+                on_device,
+                given,
+                self._built.channels,
+                frames,
+                records,
+                self._targets,
+                *numbers,
+                stopped,
+            )
+
+        dtype = given[1].dtype  # of a tensor: what the kernel is compiled for
+        if dtype not in self._most_blocks:
+            self._most_blocks[dtype] = largest_grid(
+                advance_samples, arguments(self._make_frames(1)), THREADS, shared_bytes
+            )
+        blocks = min(numbers[0], self._most_blocks[dtype])
+        if self._frames is None or self._frames.value.size < blocks * self._frame_start[-1]:
             self._frames = self._make_frames(blocks)
-            arguments = (*arguments[:4], self._frames, *arguments[5:])
-        configure_launch(advance_samples, blocks, THREADS, 0, shared_bytes)(*arguments)
+        configure_launch(advance_samples, blocks, THREADS, 0, shared_bytes)(*arguments(self._frames))
 
     def _make_frames(self, blocks: int) -> Frames:
         """Room for the frames of so many blocks."""

@@ -28,12 +28,15 @@ def divide(a, b):
 
 
 class Frames(NamedTuple):
-    """What nodes emit in the step that a block is at: frame 0 is of the input, 1 and 2 of nodes in turn."""
+    """What nodes emit in the step that a block is at: frame 0 is of the input, 1 and 2 are of nodes in turn.
+
+    Frame 3 holds the sums of an analog input, so that one that is repeated is summed once.
+    """
 
     count: bm.U2  # (blocks * entries,) spikes of each unit
     word: U4  # the same memory, two units a word
     value: F4  # (blocks * entries,) analog values
-    start: I8  # (4,) a block's first entry of each frame, and its entries
+    start: I8  # (5,) a block's first entry of each frame, and its entries
 
 
 class Spikes(NamedTuple):
@@ -86,7 +89,9 @@ def read_input(given, frames, at, sample, step, row, channels, n):
             for lane in range(4):
                 unit = i64(group) * i64(4) + i64(lane)
                 if unit < n:
-                    frames.count[at + _entry(unit, n, channels)] = u16(1) if words[lane] < threshold[sample, unit] else u16(0)
+                    frames.count[at + _entry(unit, n, channels)] = (
+                        u16(1) if words[lane] < threshold[sample, unit] else u16(0)
+                    )
     cuda.syncthreads()
     return i64(bm.SPIKE_COUNTS)
 

@@ -16,6 +16,7 @@ from evsim.cuda_kernels.advance import advance
 from evsim.cuda_kernels.learn import Notes, advance_learning
 from evsim.cuda_kernels.phases import CHUNK, THREADS, Tasks
 from evsim.cuda_kernels.target import SIMULATED, check_device, configure_launch, cuda, largest_grid
+from evsim.layout import NO_EXCESS
 from evsim.learning import Rules, Traces, nothing_plastic
 from evsim.model import Model, State
 from evsim.tally import tally_spikes
@@ -31,7 +32,7 @@ class _Buffer(NamedTuple):
     step: NDArray[np.int64]
     neuron: NDArray[np.uint32]
     frames: NDArray[np.float32]
-    ending: NDArray[np.int64]  # (2, 8) as State.record_count: spikes, steps done, events at plastic synapses
+    ending: NDArray[np.int64]  # (2, 8) as State.record_count: spikes, steps done, events at plastic synapses, excess
     ended: Any  # event
     first_step: NDArray[np.int64]  # (1,) of the chunk
 
@@ -51,6 +52,7 @@ class CudaEngine:
         self._device_arrays: dict[str, tuple[NDArray[Any], Any]] = {}
         self._running, self._leaving = cuda.stream(), cuda.stream()
         self.n_launches, self.launch_seconds = 0, 0.0
+        self._excess = NO_EXCESS
         self._learned = self._send_learning() if _learns(built) else ()
         self.record(built.model, built.state)
 
@@ -58,11 +60,11 @@ class CudaEngine:
         """Use these from now on: the same arrays, with buffers for what is recorded."""
         layout = self._built.layout
         self._recorded, self._host = model.neuron_recorded, state
-        capacity = max(LIST_SPIKES, 2 * layout.window * layout.n_neurons, state.record_step.shape[1])
+        capacity = max(LIST_SPIKES, 2 * layout.window * int(layout.thread_spikes.sum()), state.record_step.shape[1])
         shared = {
             name: self._send(name, array)
             for name, array in state._asdict().items()
-            if name not in ("record_step", "record_neuron", "record_count", "frame_value")
+            if name not in ("window_spike", "record_step", "record_neuron", "record_count", "frame_value")
         }
         self._buffers = [_make_buffer(shared, capacity, state) for _ in range(2)]
         self._model: Any = Model(**{name: self._send(name, array) for name, array in model._asdict().items()})
@@ -88,9 +90,14 @@ class CudaEngine:
         self.launch_seconds += time.perf_counter() - started
 
     def wait(self) -> int:
-        """Wait until the chunk has ended; returns the steps done, fewer where the list of spikes is full."""
+        """Wait until the chunk has ended; returns the steps done, fewer where the list of spikes is full.
+
+        Raises RuntimeError where a multi-spike neuron would have spiked too often.
+        """
         self._ended = self._buffers[0]
         self._ended.ended.synchronize()
+        self._excess = min(self._excess, int(self._ended.ending[0, 3]))
+        self._built.layout.check_excess(self._excess)
         return int(self._ended.ending[0, 1])
 
     def collect(self) -> list[int]:
@@ -211,11 +218,13 @@ class CudaEngine:
 
 
 _NOTHING = np.zeros((2, 8), np.int64)
+_NOTHING[0, 3] = NO_EXCESS
 
 
 def _make_buffer(shared: dict[str, Any], capacity: int, state: State) -> _Buffer:
     """`shared` are the fields of State that both buffers have in common, on the device."""
     on_device = State(
+        window_spike=cuda.device_array((2, 1, 1), np.uint32),  # the list takes its place
         record_step=cuda.device_array((1, capacity), np.int64),
         record_neuron=cuda.device_array((1, capacity), np.uint32),
         record_count=cuda.to_device(_NOTHING),

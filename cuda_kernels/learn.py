@@ -10,6 +10,7 @@ Again one persistent kernel, but with windows of a step, whose phases are:
     the spikes of the step are delivered over the other synapses
 
 What is delivered last and what then arrives in the next step both only add to the ring: nobody waits in between.
+Where some delays are 0, neurons are updated in stages, each followed by its deliveries over delays of 0.
 """
 
 from typing import NamedTuple
@@ -22,19 +23,20 @@ from evsim.cuda_kernels.phases import (
     THREADS,
     WARP,
     append,
-    append_one,
+    append_spikes,
     coefficient,
     deliver,
     locate,
     padded_size,
     potential,
     record_frames,
+    spikes_of,
     train_spikes,
 )
 from evsim.cuda_kernels.target import compile_cuda_kernel, compile_device_function, cuda, grid_sync
-from evsim.dynamics import adapted, decay_theta, fire, reset
+from evsim.dynamics import adapted, decay_theta, reset
 from evsim.learning import NEVER
-from evsim.model import I8, REFRACTORY_STEPS, RING_MASK, TARGET_BITS, U8, V_RESET, V_THRESHOLD
+from evsim.model import I8, N_STAGES, REFRACTORY_STEPS, RING_MASK, TARGET_BITS, U8, V_RESET, V_THRESHOLD
 from evsim.plastic_dynamics import (
     find_delay,
     last_arrival,
@@ -72,7 +74,7 @@ def _arrive(model, state, rules, traces, notes, thread, n_all, step):
     events, n_before = i64(0), i64(0)
     for k in range(rules.projection.size):
         q, n_chunks = rules.projection[k], notes.n_chunks[k]
-        shift = u64(model.projection_weight[q])
+        shift = model.projection_weight[q]  # can be negative
         first_target, targets = u64(rules.first_input[k]), u64(rules.target_start[k])
         one_delay = rules.delay_start[k + 1] - rules.delay_start[k] == 1
         per_unit = f32(1.0) / model.input_unit[rules.population[k], rules.receptor[k]]
@@ -101,7 +103,7 @@ def _arrive(model, state, rules, traces, notes, thread, n_all, step):
                 arrived, x_pre = last_arrival(rules, traces, k, rules.source_start[k] + source, delay, step)
                 for s in range(start + u64(lane), stop, u64(WARP)):
                     place = u64(model.synapse[s]) & target_mask
-                    target, at = i64(targets + (place - first_target)), u64(s) + shift
+                    target, at = i64(targets + (place - first_target)), u64(i64(s) + shift)
                     learns = learning and traces.post_last[target] > NEVER
                     if learns:
                         update_before(rules, traces, k, target, at, arrived, x_pre)
@@ -121,10 +123,10 @@ def _rank(excess, i):
 
 
 @compile_device_function
-def _update(model, state, tasks, rules, traces, notes, neuron, step, chunk_start, n_fired, list_start):
-    """Advance one neuron place through a step; all threads of the block come here together."""
-    p, i, active = locate(model, state, tasks, neuron)
-    fired = False
+def _update(model, state, tasks, rules, traces, notes, neuron, stage, step, chunk_start, n_fired, list_start):
+    """Advance one neuron place of a stage through a step; all threads of the block come here together."""
+    p, i, active = locate(model, state, tasks, neuron, stage)
+    n = i32(0)
     if active:
         padded, first_input = padded_size(model, p), model.population_input[p]
         learning, theta_plus = state.learning[0] == 1, model.population_theta[p, 0]
@@ -137,19 +139,21 @@ def _update(model, state, tasks, rules, traces, notes, neuron, step, chunk_start
                 theta = decay_theta(theta, model.population_theta[p, 1])
                 state.neuron_theta[neuron] = theta
             threshold = adapted(threshold, theta)
-        fired = fire(v_pre, threshold, refractory)
+        n = spikes_of(model, state, p, v_pre, threshold, refractory, step)
         refractory = i32(max(i64(refractory) - i64(1), i64(0)))
         v = v_pre
-        if fired:
-            v = reset(v, coefficient(model, p, i64(V_RESET), i), model.population_soft_reset[p] == 1)
+        if n > 0:
+            v = reset(v, coefficient(model, p, i64(V_RESET), i), model.population_soft_reset[p] == 1, n)
             refractory = i32(coefficient(model, p, i64(REFRACTORY_STEPS), i))
         record_frames(model, state, p, i, step, chunk_start, v, v_pre, first_input, padded)
         state.neuron_v[neuron], state.neuron_refractory[neuron] = v, refractory
-        if fired and model.population_one_winner[p] == 1:
+        if n > 0 and model.population_one_winner[p] == 1:
             cuda.atomic.max(notes.winner, p, _rank(v_pre - threshold, i))
-            fired = False
-    append(state, neuron, step, fired, n_fired, list_start)
-    if fired:
+            n = i32(0)
+    append(state, neuron, step, n > 0, n_fired, list_start)
+    if n > 1:
+        append_spikes(state, neuron, step, n - i32(1))
+    if n > 0:
         _note(model, state, rules, traces, notes, p, neuron, step)
 
 
@@ -177,7 +181,7 @@ def _emit_trains(model, state, rules, traces, notes, thread, n_all, step):
         first, stop = train_spikes(model, p, step, i64(1))
         for s in range(first + thread, stop, n_all):
             neuron = i64(model.train_neuron[s])
-            append_one(state, neuron, step)
+            append_spikes(state, neuron, step, i32(1))
             _note(model, state, rules, traces, notes, i64(p), neuron, step)
 
 
@@ -189,8 +193,22 @@ def _emit_winners(model, state, rules, traces, notes, thread, n_all, step):
         if rank != u64(0):
             notes.winner[p] = u64(0)
             neuron = model.population_start[p] + i64(u64(0xFFFFFFFF) - (rank & u64(0xFFFFFFFF)))
-            append_one(state, neuron, step)
+            append_spikes(state, neuron, step, i32(1))
             _note(model, state, rules, traces, notes, i64(p), neuron, step)
+
+
+@compile_device_function
+def _settle(model, state, rules, traces, notes, thread, n_all, step):
+    """Note where the spikes of the step end, and settle the columns whose history is full."""
+    for k in range(thread, i64(rules.projection.size), n_all):
+        traces.log_first[place_of_step(rules, i64(k), step + i64(1))] = traces.log_count[k]
+    n_full = notes.n_full[0]
+    if n_full > 0:
+        for j in range(i64(cuda.blockIdx.x), n_full, i64(cuda.gridDim.x)):
+            settle_column(model, rules, traces, state.learning[0] == 1, notes.full[j], step + i64(1))
+        grid_sync()
+        if thread == 0:
+            notes.n_full[0] = 0
 
 
 @compile_cuda_kernel((THREADS, 1))
@@ -208,29 +226,31 @@ def advance_learning(model, state, tasks, rules, traces, notes, chunk_start, n_s
     with_winners = False
     for p in range(model.population_size.size):
         with_winners = with_winners or model.population_one_winner[p] == 1
-    begin, done, events = i64(0), i64(0), i64(0)
-    while done < n_steps and begin + n_neurons <= capacity:
+    n_stages, most_spikes = model.scalars[N_STAGES], state.spike_offset[1]
+    begin, end, done, events = i64(0), i64(0), i64(0), i64(0)
+    while done < n_steps and end + most_spikes <= capacity:
         step = chunk_start + done
         events += _arrive(model, state, rules, traces, notes, thread, n_all, step)
         grid_sync()
-        for first in range(i64(0), n_neurons, n_all):
-            neuron = i64(first) + thread
-            _update(model, state, tasks, rules, traces, notes, neuron, step, chunk_start, n_fired, list_start)
-        _emit_trains(model, state, rules, traces, notes, thread, n_all, step)
-        grid_sync()
-        if with_winners:
-            _emit_winners(model, state, rules, traces, notes, thread, n_all, step)
+        for stage in range(n_stages):
+            for first in range(i64(0), n_neurons, n_all):
+                neuron = i64(first) + thread
+                _update(
+                    model, state, tasks, rules, traces, notes, neuron, stage, step, chunk_start, n_fired, list_start
+                )  # fmt: skip
+            if stage == 0:
+                _emit_trains(model, state, rules, traces, notes, thread, n_all, step)
             grid_sync()
-        end, n_full = state.record_count[0, 0], notes.n_full[0]
-        for k in range(thread, i64(rules.projection.size), n_all):
-            traces.log_first[place_of_step(rules, i64(k), step + i64(1))] = traces.log_count[k]
-        if n_full > 0:
-            for j in range(i64(cuda.blockIdx.x), n_full, i64(cuda.gridDim.x)):
-                settle_column(model, rules, traces, state.learning[0] == 1, notes.full[j], step + i64(1))
-            grid_sync()
-            if thread == 0:
-                notes.n_full[0] = 0
-        deliver(model, state, tasks, thread, n_all, begin, end)
+            if with_winners:
+                _emit_winners(model, state, rules, traces, notes, thread, n_all, step)
+                grid_sync()
+            same_step = stage < n_stages - i64(1)
+            own, end = end, state.record_count[0, 0]
+            if not same_step:
+                _settle(model, state, rules, traces, notes, thread, n_all, step)
+            deliver(model, state, tasks, thread, n_all, own if same_step else begin, end, same_step)
+            if same_step:
+                grid_sync()
         begin = end
         done += i64(1)
     cuda.atomic.add(state.record_count, (0, 2), events)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evsim.cuda_kernels.target import SIMULATED, compile_device_function, cuda
-from evsim.dynamics import decay_current, integrate, receive
+from evsim.dynamics import MAX_SPIKES, count_spikes, decay_current, fire, integrate, receive
 from evsim.model import (
     COUPLING,
     DECAY,
@@ -98,14 +98,14 @@ def _poisson(model, p, k, i, step):
 
 
 @compile_device_function
-def locate(model, state, tasks, neuron):
-    """(population, neuron within it, whether there is a neuron to update) of a neuron place."""
+def locate(model, state, tasks, neuron, stage):
+    """(population, neuron within it, whether there is a neuron to update in this stage) of a neuron place."""
     p, i = i64(0), i64(0)
     active = neuron < i64(state.neuron_v.size)
     if active:
         p = i64(tasks.group_population[neuron >> i64(7)])
         i = neuron - model.population_start[p]
-        active = i < model.population_size[p] and model.population_input[p] >= 0
+        active = i < model.population_size[p] and model.population_input[p] >= 0 and model.population_stage[p] == stage
     return p, i, active
 
 
@@ -137,6 +137,18 @@ def potential(model, state, p, i, step, v, refractory, first_input, padded):
             state.input_current[at] = decay_current(current, x, decay, gain)
     leak, v_min = coefficient(model, p, i64(LEAK), i), coefficient(model, p, i64(V_MIN), i)
     return integrate(v, drive, leak, v_min, refractory)
+
+
+@compile_device_function
+def spikes_of(model, state, p, v, threshold, refractory, step):
+    """How many spikes a neuron of population p has; more than MAX_SPIKES are noted for the host."""
+    if model.population_multi_spike[p] == 0:
+        return i32(1) if fire(v, threshold, refractory) else i32(0)
+    n = count_spikes(v, threshold, refractory)
+    if n > i32(MAX_SPIKES):
+        cuda.atomic.min(state.record_count, (0, 3), step * i64(model.population_size.size) + p)
+        n = i32(MAX_SPIKES)
+    return n
 
 
 @compile_device_function
@@ -180,11 +192,12 @@ def append(state, neuron, step, fired, n_fired, list_start):
 
 
 @compile_device_function
-def append_one(state, neuron, step):
-    """Append one spike to the list."""
-    at = cuda.atomic.add(state.record_count, (0, 0), i64(1))
-    state.record_step[0, at] = step
-    state.record_neuron[0, at] = u32(neuron)
+def append_spikes(state, neuron, step, n):
+    """Append n spikes of one neuron to the list."""
+    first = cuda.atomic.add(state.record_count, (0, 0), i64(n))
+    for j in range(n):
+        state.record_step[0, first + i64(j)] = step
+        state.record_neuron[0, first + i64(j)] = u32(neuron)
 
 
 @compile_device_function
@@ -196,8 +209,11 @@ def train_spikes(model, p, first_step, n_steps):
 
 
 @compile_device_function
-def deliver(model, state, tasks, thread, n_all, begin, end):
-    """Add the weights of the rows of spikes [begin, end) to the ring, a chunk of a row a warp at a time."""
+def deliver(model, state, tasks, thread, n_all, begin, end, same_step):
+    """Add the weights of the rows of spikes [begin, end) to the ring, a chunk of a row a warp at a time.
+
+    With `same_step` of projections of delay 0, without it of all others.
+    """
     lane, warp, n_warps = thread % i64(WARP), thread // i64(WARP), n_all // i64(WARP)
     per_spike = i64(tasks.projection.shape[1])
     target_bits, ring_mask = u64(model.scalars[TARGET_BITS]), u64(model.scalars[RING_MASK])
@@ -207,6 +223,8 @@ def deliver(model, state, tasks, thread, n_all, begin, end):
         p = i64(tasks.group_population[neuron >> i64(7)])
         q = i64(tasks.projection[p, part])
         if q < 0 or neuron < model.projection_source[q, 0] or neuron >= model.projection_source[q, 1]:
+            continue
+        if (model.projection_same_step[q] == 1) != same_step:
             continue
         row = model.projection_row[q] + neuron - model.projection_source[q, 0]
         start = model.row_start[row] + i64(tasks.chunk[p, part]) * i64(CHUNK)

@@ -155,6 +155,7 @@ class _Builder:
         row[bm.KIND], row[bm.MAXIMUM] = bm.POOL, maximum
         _set_geometry(row, self.source_shape, shape, pool.kernel_size, pool.stride, pool.padding, (1, 1))
         if not maximum:
+            row[bm.MOST] = bm.MOST_SPIKES // (pool.kernel_size[0] * pool.kernel_size[1])
             self.most *= pool.kernel_size[0] * pool.kernel_size[1]
         self.scale, self.order, self.source_shape = node.scale, node.order, shape
 
@@ -188,7 +189,7 @@ class _Builder:
         )
         if connection is None:
             row[bm.KIND] = bm.IDENTITY
-            weight = np.full((1, 1), self.scale)
+            weight = _scaled(np.ones((1, 1), np.float32), self.scale)
             node.n_synapses, node.n_weights = node.size, 0
         elif isinstance(connection, Conv2d):
             row[bm.KIND] = bm.CONV
@@ -196,11 +197,11 @@ class _Builder:
             geometry = connection.kernel_size, connection.stride, connection.padding, connection.dilation
             _set_geometry(row, self.source_shape, out_shape, *geometry)
             row[bm.GROUPS] = connection.groups
-            weight = connection.kernel().astype(np.float64) * self.scale
+            weight = _scaled(connection.kernel(), self.scale)
             node.n_synapses, node.n_weights = _count_synapses(row) * weight.shape[0] * weight.shape[1], weight.size
         else:
             row[bm.KIND] = bm.LINEAR
-            weight = connection.weight.astype(np.float64)[:, self.order] * self.scale
+            weight = _scaled(connection.weight[:, self.order], self.scale)
             node.n_synapses = node.n_weights = weight.size
         own = None if back is None else back.weight.astype(np.float64)
         if own is not None:
@@ -252,7 +253,7 @@ class _Builder:
         row[bm.V_AT] = self._take("v", n)
         v = np.broadcast_to(np.asarray(neurons.resting_v(values), np.float32), (n,))
         self.initial_v.append(v.astype(np.float32))
-        if next(iter(receptors.values())) is not None or np.any(np.asarray(c.gain[0]) != 0.0):
+        if neurons.currents():
             row[bm.FILTERED], row[bm.CURRENT_AT] = 1, self._take("current", n)
         if np.any(np.asarray(c.refractory_steps) > 0.0):
             row[bm.REFRACTORY], row[bm.REFRACTORY_AT] = 1, self._take("refractory", n)
@@ -268,6 +269,11 @@ class _Builder:
     def _take(self, name: str, n: int) -> int:
         self.sizes[name] += n
         return self.sizes[name] - n
+
+
+def _scaled(weight: NDArray[np.float32], scale: float) -> NDArray[np.float64]:
+    """Weights with the scale of the pools before them, as float32 would hold them."""
+    return (weight.astype(np.float64) * scale).astype(np.float32).astype(np.float64)
 
 
 def _image(shape: Shape) -> tuple[int, int, int]:

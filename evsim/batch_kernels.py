@@ -166,6 +166,16 @@ def _largest_count(count, at, n):
 
 
 @register_jitable
+def _make_room(node, t, frame, holds, count, value):
+    """Turn counts into values where one is so large that sums have no room for it."""
+    n = u64(node[bm.N_IN])
+    if node[bm.COUNTED] == 1 and holds[t] == SPIKE_COUNTS and i64(_largest_count(count, frame, n)) > node[bm.MOST]:
+        holds[t] = VALUES
+        for i in range(frame, frame + n):
+            value[i] = f32(count[i])
+
+
+@register_jitable
 def _record(model, state, k, variable, sample, first, n, pre, out, at):
     """Write v, v before the reset or the current of neurons [first, first + n) to out[at:]."""
     node = model.node[k]
@@ -270,6 +280,8 @@ def _advance_node(
     holds_out, count_out, words_out, value_out = frames_out
     begin, index, back_index = lists
     if node[bm.KIND] == bm.POOL:
+        for t in range(n_steps):
+            _make_room(node, t, u64(t) * frame_size, holds_in, count_in, value_in)
         _pool(node, n_steps, frame_size, holds_in, count_in, value_in, holds_out, count_out, value_out)
         return DONE
     stored = u64(0)
@@ -278,11 +290,7 @@ def _advance_node(
         frame = u64(t) * frame_size
         n_in = u64(node[bm.N_IN])
         stored = _list_units(holds_in[t], count_in, words_in, value_in, frame, n_in, index, stored)
-        counted = node[bm.COUNTED] == 1 and holds_in[t] == SPIKE_COUNTS
-        if counted and i64(_largest_count(count_in, frame, n_in)) > node[bm.MOST]:  # sums have no room for so many
-            holds_in[t] = VALUES
-            for i in range(frame, frame + n_in):
-                value_in[i] = f32(count_in[i])
+        _make_room(node, t, frame, holds_in, count_in, value_in)
         begin[t + 1] = stored
         holds_out[t] = SPIKE_COUNTS if node[bm.NEURONS] == 1 and node[bm.SPIKING] == 1 else VALUES
     n_out = u64(node[bm.N_OUT])

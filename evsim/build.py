@@ -13,6 +13,7 @@ from evsim.layout import Layout, lay_out
 from evsim.memory import Memory, estimate_memory
 from evsim.model import DECAY, I4, I8, Model, State
 from evsim.network import Network, SpikeSource
+from evsim.neurons import Coefficients
 from evsim.plastic import Learning, build_learning
 from evsim.stimuli import current_arrays, poisson_arrays, train_arrays
 from evsim.synapses import Maker, build_synapses
@@ -136,16 +137,11 @@ def _neurons(
             continue
         values = resolve_parameters(model, population.size, p, key)
         c = model.coefficients(values, dt)
-        if c.multi_spike and not (np.asarray(c.v_threshold) > 0.0).all():
-            raise ValueError(
-                f"population {population.name!r}: v_threshold must be above 0 for several spikes in a step"
-            )
-        if c.multi_spike and c.theta_plus != 0.0:
-            raise ValueError(f"population {population.name!r}: a threshold that adapts allows one spike in a step only")
+        _check(f"population {population.name!r}", c)
         for j, coefficient in enumerate(list_coefficients(model, c)):
             start[p, j], step[p, j] = pool.add(coefficient)
-        for k, tau in enumerate(model.receptors().values()):
-            if tau is None:
+        for k, receptor in enumerate(model.receptors()):
+            if receptor not in model.currents():
                 start[p, DECAY + 4 * k] = -1  # a delta synapse has no current
         soft[p], theta[p] = c.soft_reset, (c.theta_plus, c.theta_decay)
         gains.append(c.current_gain)
@@ -161,3 +157,13 @@ def _neurons(
         "parameter_step": step,
     }
     return fields, gains, initial_v
+
+
+def _check(owner: str, c: Coefficients) -> None:
+    """Refuse what the update of `dynamics` does not know."""
+    if c.multi_spike and not (np.asarray(c.v_threshold) > 0.0).all():
+        raise ValueError(f"{owner}: v_threshold must be above 0 for several spikes in a step")
+    if c.multi_spike and c.theta_plus != 0.0:
+        raise ValueError(f"{owner}: a neuron whose threshold adapts must spike at most once in a step")
+    if c.theta_resets:
+        raise ValueError(f"{owner}: a reset that takes the adapted threshold off v is known to evsim.Sequential only")

@@ -36,6 +36,7 @@ class Population:
     initial_v: Any = None
     one_winner: bool = False
     multi_spike: bool = False  # neurons can spike several times in a step
+    input_unit: float | None = None  # of fixed-point input, where it is given: that of a layer
 
     def __len__(self) -> int:
         return self.size

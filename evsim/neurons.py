@@ -102,6 +102,10 @@ class NeuronModel:
             return {"exc": self.tau_syn[0], "inh": self.tau_syn[1]}
         return {"syn": self.tau_syn}
 
+    def currents(self) -> list[str]:
+        """The receptors that have a synaptic current: those without act on v at once."""
+        return [name for name, tau in self.receptors().items() if tau is not None]
+
     def parameters(self) -> dict[str, Parameter]:
         """Every parameter by name, one `tau_syn.<receptor>` for each exponential receptor."""
         named = {

@@ -11,7 +11,7 @@ from evsim.distributions import Distribution
 from evsim.layout import Layout, delay_range
 from evsim.learning import HISTORY, NEVER, Rules, Traces
 from evsim.model import Model
-from evsim.network import Network, Population, Projection, SpikeSource
+from evsim.network import Network, Population, Projection
 
 __all__ = ["Learning", "build_learning", "learning_bytes"]
 
@@ -225,7 +225,7 @@ def _first_input(projection: Projection, layout: Layout) -> int:
 
 def _shortest_interval(population: Population, dt: float) -> int:
     """The fewest steps between two spikes of a neuron."""
-    t_ref: Any = 0.0 if isinstance(population.model, SpikeSource) else population.model.t_ref
+    t_ref: Any = getattr(population.model, "t_ref", 0.0)  # a spike source has none
     return round(float(t_ref) / dt) + 1 if isinstance(t_ref, float | int) else 1
 
 

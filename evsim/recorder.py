@@ -116,7 +116,7 @@ def make_probes(
             known = [
                 "v",
                 "v_pre_reset",
-                *(f"i_{name}" for name, tau in model.receptors().items() if tau is not None),
+                *(f"i_{name}" for name in model.currents()),
             ]
             for variable in variables if isinstance(variables, list | tuple) else [variables]:
                 if variable not in known:

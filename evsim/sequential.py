@@ -15,10 +15,13 @@ from evsim.batch_build import BatchBuilt, Node, build_batch, owner
 from evsim.batch_engine import BatchEngine
 from evsim.batch_input import BatchInput
 from evsim.io.layer_file import create_layer_file
+from evsim.layer_network import add_layers
 from evsim.layer_record import LayerRecord
 from evsim.layer_summary import summarise
 from evsim.layers import Connection, Flatten, Layer, Linear, Recurrent
+from evsim.network import Network, Population, Slice
 from evsim.neurons import NeuronModel
+from evsim.step_neurons import StepNeuron
 
 __all__ = ["Sequential"]
 
@@ -184,6 +187,40 @@ class Sequential:
         if shape is None:
             raise ValueError("summary: the shape of a sample is not known yet; give shape=, such as (1, 28, 28)")
         return summarise(self.layers, self._build(tuple(shape)))
+
+    def add_to(
+        self, network: Network, name: str, source: Population | Slice, shape: Shape | None = None
+    ) -> list[Population]:
+        """Make the layers part of a larger network, behind `source`, by projections without delay.
+
+        Each neuron layer becomes a population `<name>.<index>` whose neurons are the units of its shape in C order;
+        weights are copied, one a synapse. The spikes are those of this Sequential for the same input, bit for bit.
+        Parameters that are distributions are drawn anew.
+
+        Parameters
+        ----------
+        network : with the same dt, where neurons have constants in ms.
+        name : begins the names of the populations.
+        source : what enters the first layer: spike sources or neurons.
+        shape : of a sample, by default (len(source),).
+
+        Returns
+        -------
+        The populations of the neuron layers; a last layer without neurons has one too, whose v is the output.
+
+        Raises
+        ------
+        ValueError : shapes that do not fit; a connection or pool that sums enter rather than spikes; a MaxPool2d
+            behind neurons of several spikes a step.
+        """
+        in_ms = [layer for layer in self.layers if isinstance(layer, NeuronModel) and not isinstance(layer, StepNeuron)]
+        if in_ms and network.dt != self.dt:
+            raise ValueError(
+                f"{name}: the network's dt is {network.dt:g} ms, the layers' {self.dt:g} ms; both must agree"
+            )
+        shape = (len(source),) if shape is None else tuple(shape)
+        self._build(shape)
+        return add_layers(network, name, self.layers, shape, source, self.seed)
 
     def __len__(self) -> int:
         return len(self.layers)

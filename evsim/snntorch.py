@@ -88,6 +88,10 @@ class Synaptic(_Cell):
     threshold: Parameter = 1.0
     reset_mechanism: str = "subtract"
 
+    def currents(self) -> list[str]:
+        """syn is one."""
+        return list(self.receptors())
+
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
         alpha = np.clip(values["alpha"], 0.0, 1.0)

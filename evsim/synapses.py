@@ -222,6 +222,9 @@ def _units(
     for place in receptors:
         if room[place] > 1.0 and bound[place] > 0.0:
             unit[place] = unit_with_headroom(float(unit[place]), float(mean[place]))
+    for p, population in enumerate(layout.populations):
+        if population.input_unit is not None:
+            unit[p, 0] = population.input_unit
     return unit, wide
 
 

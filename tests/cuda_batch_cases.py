@@ -165,7 +165,7 @@ def one_dimension(big):
 
 
 def drawn_and_listed_spikes(big):
-    """Poisson spikes of an image and listed ones, some several times in a step; sums of more than they have room for."""
+    """Poisson spikes of an image and listed ones, some several times in a step; more than sums have room for."""
     side, batch, steps = (28, 60, 30) if big else (5, 3, 6)
     layers = [evsim.Conv2d(3, 4, 3), sinabs.IAF(), evsim.AvgPool2d(2), evsim.Flatten()]
     rng = np.random.default_rng(3)
@@ -202,7 +202,9 @@ def run(case, backend, big=False):
     assert net.backend == backend
     records = [net.record(layer, *variables) for layer, *variables in kept]
     outputs = [net(x) for x in inputs]
-    recorded = {(record.layer, variable): getattr(record, variable) for record in records for variable in record.variables}
+    recorded = {
+        (record.layer, variable): getattr(record, variable) for record in records for variable in record.variables
+    }
     return outputs, recorded
 
 

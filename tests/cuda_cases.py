@@ -1,8 +1,43 @@
 """Small networks of every feature, and their runs on both backends: for the CUDA simulator and for a GPU."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 import evsim
+from evsim.neurons import Coefficients, NeuronModel
+
+
+@dataclass(frozen=True, eq=False)
+class Single(NeuronModel):
+    """v <- leak * v + x; a spike where v >= v_threshold."""
+
+    leak: float = 0.75
+    v_threshold: object = 1.0
+    v_reset: float | None = None
+    t_ref: float = 0.0
+    v_min: float = -np.inf
+    tau_syn: object = None
+
+    def coefficients(self, values, dt):
+        v_reset, soft = self._reset(values)
+        return Coefficients(
+            leak=values["leak"],
+            drive=0.0,
+            v_threshold=values["v_threshold"],
+            v_reset=v_reset,
+            v_min=values["v_min"],
+            refractory_steps=values["t_ref"] / dt,
+            current_gain=1.0,
+            soft_reset=soft,
+            multi_spike=isinstance(self, Multi),
+            **self._synapses(values, dt, lambda tau: 1.0),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Multi(Single):
+    """The same; trunc(v / v_threshold) spikes."""
 
 
 def delta_neurons_with_noise():
@@ -126,7 +161,68 @@ def thresholds_without_plasticity():
     return net, {winners: "v"}
 
 
-CASES = [delta_neurons_with_noise, two_receptors_and_currents, soft_reset_and_wide_sums]
+def stages_of_a_step(model=None):
+    """Layers over delays of 0, some of them side by side, noise in a later one, and delayed feedback."""
+    net = evsim.Network(dt=1.0, seed=13)
+    model = Single() if model is None else model
+    last = net.add_population("last", 25, model)
+    inputs = net.add_poisson_source("inputs", 20, rate=300.0)
+    trains = net.add_spike_source("trains", 4, [0, 1, 0, 3, 2], [0.0, 1.0, 2.0, 3.0, 9.0])
+    first, side = net.add_population("first", 20, model), net.add_population("side", 10, model)
+    net.add_poisson("noise", side, rate=300.0, weight=0.75)
+    net.connect([inputs, trains], first, evsim.fixed_outdegree(8), 0.5, delay=0.0)
+    net.connect(inputs[:5], last[3:], evsim.all_to_all(), evsim.uniform(0.1, 0.3), delay=0.0)
+    net.connect(first, [side, last], evsim.fixed_indegree(6), 0.5, delay=0.0)
+    net.connect(side, last, evsim.fixed_indegree(4), evsim.normal(0.5, 0.1), delay=0.0)
+    net.connect(last, first, evsim.fixed_indegree(4), -0.1, delay=evsim.uniform(1.0, 3.0))
+    return net, {last: ["v", "v_pre_reset"], first[2:9]: "v"}
+
+
+def several_spikes_in_a_step():
+    """The same with neurons that spike several times in a step."""
+    return stages_of_a_step(Multi())
+
+
+def several_spikes_over_later_steps():
+    """Neurons that spike several times in a step, held for one after it, and hard reset; no delay is 0; wide sums."""
+    net = evsim.Network(dt=1.0, seed=14)
+    noisy = net.add_population("noisy", 200, Multi(v_reset=0.0, v_min=-1.0))
+    cells = net.add_population("cells", 10, Multi(leak=1.0, t_ref=1.0, v_threshold=np.linspace(0.5, 1.5, 10)))
+    net.add_poisson("noise", noisy, rate=2000.0, weight=0.7)
+    net.connect(noisy, cells, evsim.fixed_indegree(150), 0.02, delay=2.0)
+    net.connect(cells, noisy, evsim.fixed_indegree(3), -0.1, delay=3.0)
+    return net, {cells: "v"}
+
+
+def learning_beside_stages():
+    """Plastic synapses into a population of a later stage, competing neurons there, and thresholds that adapt."""
+    net = evsim.Network(dt=1.0, seed=15)
+    lif = evsim.LIF(tau_mem=10.0, v_threshold=1.0, theta_plus=0.02, tau_theta=50.0)
+    cells = net.add_population("cells", 40, lif, one_winner=True)
+    inputs = net.add_poisson_source("inputs", 30, rate=200.0)
+    copies = net.add_population("copies", 30, evsim.IAF())
+    others = net.add_population("others", 12, Multi())
+    net.connect(inputs, copies, evsim.one_to_one(), 1.0, delay=0.0)
+    net.connect(copies, cells, evsim.fixed_indegree(3), 0.5, delay=0.0)
+    rule = evsim.PairSTDP(a_plus=0.05, a_minus=0.04, x_target=0.2)
+    net.connect(copies, cells, evsim.all_to_all(), evsim.uniform(0.1, 0.3), evsim.uniform(1.0, 3.0), plasticity=rule)
+    net.connect(cells, others, evsim.all_to_all(), 2.5, delay=0.0)
+    net.connect(others, cells, evsim.all_to_all(), -0.1, delay=1.0)
+
+    def between(sim, i):
+        sim.learning = i == 1
+
+    return net, {cells[:3]: ["v", "v_pre_reset"], others: "v"}, between
+
+
+CASES = [
+    delta_neurons_with_noise,
+    two_receptors_and_currents,
+    soft_reset_and_wide_sums,
+    stages_of_a_step,
+    several_spikes_in_a_step,
+    several_spikes_over_later_steps,
+]
 LEARNING_CASES = [
     learning_switched_and_normalized,
     tabulated_dependence,
@@ -134,6 +230,7 @@ LEARNING_CASES = [
     full_columns,
     competing_neurons,
     thresholds_without_plasticity,
+    learning_beside_stages,
 ]
 
 

@@ -5,10 +5,13 @@ import pytest
 from cuda_cases import (
     CASES,
     LEARNING_CASES,
+    Multi,
     assert_equal,
     competing_neurons,
     delta_neurons_with_noise,
+    learning_beside_stages,
     soft_reset_and_wide_sums,
+    stages_of_a_step,
     tabulated_dependence,
 )
 
@@ -56,7 +59,26 @@ def test_wide_sums_are_wide():
     assert evsim.Simulation(net)._built.state.ring.dtype == np.int64
 
 
-@pytest.mark.parametrize(("case", "steps"), [(delta_neurons_with_noise, 12), (tabulated_dependence, 30)])
+@pytest.mark.parametrize("backend", ["cpu", "cuda"])
+def test_too_many_spikes_stop_the_run_with_the_same_words(backend):
+    net = evsim.Network(dt=1.0)
+    later = net.add_population("later", 2, Multi(), v=[0.5, 0.0])
+    first = net.add_population("first", 3, Multi(leak=1.0), v=0.5)
+    net.add_current("step", first[1:], [0.0, 2.0, 300.0], times=[0.0, 1.0, 3.0])
+    net.connect(first, later, evsim.all_to_all(), 2.5, delay=0.0)
+    sim = evsim.Simulation(net, backend=backend)
+    sim.run(3.0)
+    for _ in range(2):
+        with pytest.raises(
+            RuntimeError, match=r"population 'later': in step 3 a neuron would spike more than 255 times"
+        ):
+            sim.run(4.0)
+
+
+@pytest.mark.parametrize(
+    ("case", "steps"),
+    [(delta_neurons_with_noise, 12), (tabulated_dependence, 30), (stages_of_a_step, 12), (learning_beside_stages, 12)],
+)
 def test_a_full_list_ends_a_launch_and_the_run_goes_on_exactly(monkeypatch, case, steps):
     monkeypatch.setattr(engine, "LIST_SPIKES", 1)  # then it holds the spikes of two windows
     monkeypatch.setattr("evsim.recorder.MIN_SPIKES", 1)

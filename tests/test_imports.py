@@ -45,7 +45,7 @@ LEVELS = [
     ["stimuli", "plastic"],
     ["memory", "synapses", "rates"],
     ["batch_build", "cpu_maker", "cuda_kernels.maker"],
-    ["batch_engine", "build", "backend", "layer_record", "layer_summary"],
+    ["batch_engine", "build", "backend", "layer_network", "layer_record", "layer_summary"],
     ["sequential", "learner", "recorder", "cpu_engine", "cuda_kernels.engine", "synapse_list"],
     ["weights"],
     ["diagnosis", "snapshots", "trained"],

@@ -1,49 +1,15 @@
 """Delays of 0 and several spikes a step: the same as a plain NumPy loop, whatever the threads and the splits."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
+from cuda_cases import Multi, Single
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evsim
 from evsim.dynamics import MAX_SPIKES
 from evsim.layout import lay_out
-from evsim.neurons import Coefficients, NeuronModel
 from evsim.synapses import WEIGHT_PRECISION, unit_with_headroom
-
-
-@dataclass(frozen=True, eq=False)
-class Single(NeuronModel):
-    """v <- leak * v + x; a spike where v >= v_threshold."""
-
-    leak: float = 0.75
-    v_threshold: object = 1.0
-    v_reset: float | None = None
-    t_ref: float = 0.0
-    v_min: float = -np.inf
-    tau_syn: object = None
-
-    def coefficients(self, values, dt):
-        v_reset, soft = self._reset(values)
-        return Coefficients(
-            leak=values["leak"],
-            drive=0.0,
-            v_threshold=values["v_threshold"],
-            v_reset=v_reset,
-            v_min=values["v_min"],
-            refractory_steps=values["t_ref"] / dt,
-            current_gain=1.0,
-            soft_reset=soft,
-            multi_spike=isinstance(self, Multi),
-            **self._synapses(values, dt, lambda tau: 1.0),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Multi(Single):
-    """The same; trunc(v / v_threshold) spikes."""
 
 
 def simulate(net, n_steps, trains):
@@ -111,7 +77,8 @@ def assert_as_simulated(net, n_steps, trains=(), **how):
         np.testing.assert_array_equal(of_population, expected_v[name], err_msg=name)
     degree = {p.name: np.zeros(p.size, int) for p in net.populations.values()}
     for q in net.projections:
-        degree[q.source.population.name][q.source.start : q.source.stop] += np.diff(sim.weights(q).indptr)
+        own = degree[q.source.population.name][q.source.start : q.source.stop]
+        own += np.bincount(sim.synapses(q).pre, minlength=own.size)
     assert sim.n_events == sum(int((spikes[name] * degree[name]).sum()) for name in spikes)
     return spikes
 
@@ -146,7 +113,7 @@ def diamond(model, feedback=True, size=60, n_steps=50):
     net.connect(a, b[5:], evsim.fixed_indegree(9), 0.25, delay=0.0)
     net.connect(source, a, evsim.fixed_indegree(5), 0.75, delay=1.0)
     if feedback:
-        net.connect(d, a, evsim.fixed_indegree(4), 0.25, delay=1.0)
+        net.connect(d, a, evsim.fixed_indegree(4), -0.0625, delay=1.0)
         net.connect(b, b, evsim.fixed_indegree(4), -0.25, delay=3.0)
     return net, trains
 
@@ -231,21 +198,20 @@ def test_poisson_input_and_currents_of_later_stages():
         return sim.spike_checksum, sim.n_spikes
 
     assert run(0.0) == run(1.0)
-    assert run(0.0)[1] > 1000
+    assert run(0.0)[1] > 200
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_plastic_synapses_beside_delays_of_0(threads):
     """A plastic projection into a late stage learns as it does where the same spikes come over a step."""
-    rule = evsim.PairSTDP(a_plus=0.05, a_minus=0.04)
+    rule = evsim.PairSTDP(a_plus=0.01, a_minus=0.015)
 
     def run(delay, ahead):
         net = evsim.Network(dt=1.0, seed=5)
-        rng = np.random.default_rng(5)
-        steps, ids = np.nonzero(rng.random((80, 20)) < 0.2)
+        (steps, ids), (later, others) = (np.nonzero(x) for x in np.random.default_rng(5).random((2, 80, 20)) < 0.2)
         source = net.add_spike_source("source", 20, ids, steps + 1.0 - ahead)
         cells = net.add_population("cells", 300, Single())
-        inputs = net.add_spike_source("inputs", 20, rng.permutation(ids), steps + 1.0)
+        inputs = net.add_spike_source("inputs", 20, others, later + 1.0)
         net.connect(source, cells, evsim.fixed_indegree(5), 0.5, delay=delay)
         plastic = net.connect(inputs, cells, evsim.all_to_all(), 0.1, delay=2.0, plasticity=rule)
         sim = evsim.Simulation(net, threads=threads)
@@ -265,16 +231,16 @@ def test_any_small_network_is_that_of_a_plain_loop(data):
     net = evsim.Network(dt=1.0, seed=draw(st.integers(0, 5)))
     n_steps = draw(st.integers(1, 12))
     source, trains = add_source(net, "source", draw(st.integers(1, 5)), n_steps, 0.6, draw(st.integers(0, 9)))
-    models = st.sampled_from([Single(), Multi(), Multi(v_threshold=0.3, v_reset=0.0), Multi(leak=1.0, t_ref=1.0)])
+    models = st.sampled_from([Single(), Multi(), Multi(v_threshold=0.55, v_reset=0.0), Multi(leak=1.0, t_ref=1.0)])
     layers = [net.add_population(f"{k}", draw(st.integers(1, 4)), draw(models)) for k in range(draw(st.integers(1, 4)))]
     ranks = draw(st.permutations(range(len(layers))))
-    weights = st.sampled_from([-0.5, 0.375, 1.0, 2.5])
+    weights, inner = st.sampled_from([-0.5, 0.375, 1.0, 2.5]), st.sampled_from([-0.25, 0.125])
     for post, rank in zip(layers, ranks, strict=True):
         net.connect(source, post, evsim.pairwise_bernoulli(0.7), draw(weights), delay=draw(st.sampled_from([0, 1, 3])))
         for pre, before in zip(layers, ranks, strict=True):
             if draw(st.booleans()):
-                delay = draw(st.sampled_from([0, 1, 2] if before < rank else [1, 2]))
-                net.connect(pre, post, evsim.pairwise_bernoulli(0.7), draw(weights) / 4.0, delay=delay)
+                weight, delay = (draw(inner), 0) if before < rank else (-0.25, draw(st.sampled_from([1, 2])))
+                net.connect(pre, post, evsim.pairwise_bernoulli(0.7), weight, delay=delay)
     assert_as_simulated(net, n_steps, trains, threads=draw(st.sampled_from([1, 2])), pieces=draw(st.integers(1, 3)))
 
 
@@ -406,3 +372,11 @@ def test_what_needs_one_spike_a_step_refuses_several():
     net.add_population("c", 2, Multi(v_threshold=np.array([1.0, -1.0])))
     with pytest.raises(ValueError, match=r"population 'c': v_threshold must be above 0"):
         evsim.Simulation(net)
+    for model, words in (
+        (evsim.sinabs.ALIF(10.0, 20.0), "reset that takes the adapted threshold off"),
+        (evsim.sinabs.ALIF(10.0, 20.0, multi_spike=True), "must spike at most once in a step"),
+    ):
+        net = evsim.Network(dt=1.0)
+        net.add_population("adapting", 2, model)
+        with pytest.raises(ValueError, match=f"population 'adapting': .*{words}"):
+            evsim.Simulation(net)
