@@ -31,11 +31,11 @@ def _is_analog(node, holds, frames, source):
     too_many = False
     if node[bm.COUNTED] == 1:
         for i in range(i64(cuda.threadIdx.x), node[bm.N_IN], i64(THREADS)):
-            too_many = too_many or i64(frames.count[source + i64(i)]) > node[bm.MOST]
+            too_many = too_many or i64(frames.counts[source + i64(i)]) > node[bm.MOST]
     if not cuda.syncthreads_or(i32(1) if too_many else i32(0)):
         return False
     for i in range(i64(cuda.threadIdx.x), node[bm.N_IN], i64(THREADS)):
-        frames.value[source + i64(i)] = f32(frames.count[source + i64(i)])
+        frames.values[source + i64(i)] = f32(frames.counts[source + i64(i)])
     cuda.syncthreads()
     return True
 
@@ -52,7 +52,7 @@ def _sum_spikes(model, state, k, sample, is_first, is_analog, frames, source, fi
         total[j] = fixed
     if node[bm.KIND] != bm.IDENTITY and not is_analog:
         for begin in range(i64(0), node[bm.N_IN], i64(LISTED)):
-            list_spikes(node, frames.count, source, i64(begin), min(i64(begin) + i64(LISTED), node[bm.N_IN]), spikes)
+            list_spikes(node, frames.counts, source, i64(begin), min(i64(begin) + i64(LISTED), node[bm.N_IN]), spikes)
             if node[bm.KIND] == bm.LINEAR:
                 add_linear(node, node[bm.WEIGHT], node[bm.N_IN], model.weight, spikes, total, first, n)
             else:
@@ -78,9 +78,9 @@ def _update(model, state, k, sample, is_analog, sums, frames, source, target, fi
         i = first + i64(j)
         fixed, analog = total[j], f32(0.0)
         if is_analog:
-            analog = product(frames.value[sums + i], unit)
+            analog = product(frames.values[sums + i], unit)
         elif node[bm.KIND] == bm.IDENTITY:
-            fixed = i32(fixed + i32(node[bm.WEIGHT]) * i32(frames.count[source + i]))
+            fixed = i32(fixed + i32(node[bm.WEIGHT]) * i32(frames.counts[source + i]))
         x = product(f32(fixed), unit)
         times, v, v_pre_reset, current = i32(0), f32(0.0), x + analog if is_analog else x, f32(0.0)
         if node[bm.NEURONS] == 1:
@@ -88,10 +88,10 @@ def _update(model, state, k, sample, is_analog, sums, frames, source, target, fi
             most = max(most, times)
         emitted = v_pre_reset
         if node[bm.SPIKING] == 1:
-            frames.count[target + i] = u16(times)
+            frames.counts[target + i] = u16(times)
             emitted = f32(times)
         else:
-            frames.value[target + i] = emitted
+            frames.values[target + i] = emitted
         put_out(records, k, row, node[bm.N_OUT], i, emitted, v, v_pre_reset, current)
     return most
 
@@ -123,7 +123,7 @@ def _advance_node(
         return i64(-1)
     if node[bm.BACK] >= 0:
         for i in range(i64(cuda.threadIdx.x), node[bm.N_OUT], i64(THREADS)):
-            state.back[sample, node[bm.BACK_AT] + i64(i)] = frames.count[target + i64(i)]
+            state.back[sample, node[bm.BACK_AT] + i64(i)] = frames.counts[target + i64(i)]
     return i64(bm.SPIKE_COUNTS) if node[bm.NEURONS] == 1 and node[bm.SPIKING] == 1 else i64(bm.VALUES)
 
 

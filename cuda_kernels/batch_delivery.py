@@ -97,14 +97,14 @@ def collect_values(node, weight, frames, source, sums, first, n):
     for j in range(i64(cuda.threadIdx.x), n, i64(THREADS)):
         i = first + i64(j)
         if node[bm.KIND] == bm.IDENTITY:
-            x = frames.value[source + i] * f32(node[bm.WEIGHT])
+            x = frames.values[source + i] * f32(node[bm.WEIGHT])
         elif node[bm.KIND] == bm.LINEAR:
             k, offset = divide(i, node[bm.TILE_SIZE])
             row = node[bm.WEIGHT] + k * node[bm.N_IN] * node[bm.TILE_SIZE] + offset
             x = _add_run(frames, source, node[bm.N_IN], weight, row, node[bm.TILE_SIZE], f32(0.0))
         else:
             x = _collect_convolution(node, weight, frames, source, i)
-        frames.value[sums + i] = x
+        frames.values[sums + i] = x
 
 
 @compile_device_function
@@ -112,7 +112,7 @@ def _add_run(frames, at, n, weight, row, step, x):
     """x plus the values of n units from entry `at`, times the weights from `row`, `step` apart."""
     unit, entry = u64(at), u64(row)
     for _ in range(n):
-        x = fma(frames.value[unit], f32(weight[entry]), x)
+        x = fma(frames.values[unit], f32(weight[entry]), x)
         unit += u64(1)
         entry += u64(step)
     return x

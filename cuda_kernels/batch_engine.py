@@ -109,7 +109,7 @@ class CudaBatchEngine:
                 advance_samples, arguments(self._make_frames(1)), THREADS, shared_bytes
             )
         blocks = min(numbers[0], self._most_blocks[dtype])
-        if self._frames is None or self._frames.value.size < blocks * self._frame_start[-1]:
+        if self._frames is None or self._frames.values.size < blocks * self._frame_start[-1]:
             self._frames = self._make_frames(blocks)
         configure_launch(advance_samples, blocks, THREADS, 0, shared_bytes)(*arguments(self._frames))
 

@@ -33,9 +33,9 @@ class Frames(NamedTuple):
     Frame 3 holds the sums of an analog input, so that one that is repeated is summed once.
     """
 
-    count: bm.U2  # (blocks * entries,) spikes of each unit
-    word: U4  # the same memory, two units a word
-    value: F4  # (blocks * entries,) analog values
+    counts: bm.U2  # (blocks * entries,) spikes of each unit
+    words: U4  # the same memory, two units a word
+    values: F4  # (blocks * entries,) analog values
     start: I8  # (5,) a block's first entry of each frame, and its entries
 
 
@@ -77,19 +77,19 @@ def read_input(given, frames, at, sample, step, row, channels, n):
         return _read_dense(dense, row, sample, frames, at, channels, n)
     if kind == bm.EVENTS:
         for i in range(thread, n, i64(THREADS)):
-            frames.count[at + i64(i)] = u16(0)
+            frames.counts[at + i64(i)] = u16(0)
         cuda.syncthreads()
         first = i64(sample) * i64(t_total) + i64(step)
         for e in range(start[first] + thread, start[first + i64(1)], i64(THREADS)):
             to = at + _entry(index[e], n, channels)
-            cuda.atomic.add(frames.word, to >> i64(1), u32(65536) if to & i64(1) else u32(1))
+            cuda.atomic.add(frames.words, to >> i64(1), u32(65536) if to & i64(1) else u32(1))
     else:
         for group in range(thread, (n + i64(3)) >> i64(2), i64(THREADS)):
             words = encoder_words(u64(group), u64(step), u64(first_sample) + u64(sample), seed[0], seed[1])
             for lane in range(4):
                 unit = i64(group) * i64(4) + i64(lane)
                 if unit < n:
-                    frames.count[at + _entry(unit, n, channels)] = (
+                    frames.counts[at + _entry(unit, n, channels)] = (
                         u16(1) if words[lane] < threshold[sample, unit] else u16(0)
                     )
     cuda.syncthreads()
@@ -106,8 +106,8 @@ def _read_dense(dense, row, sample, frames, at, channels, n):
         whole = whole and f32(times) == x
         finite = finite and x >= f32(-LARGEST) and x <= f32(LARGEST)
         to = at + _entry(i, n, channels)
-        frames.count[to] = u16(times) if times > i32(0) else u16(0)
-        frames.value[to] = x
+        frames.counts[to] = u16(times) if times > i32(0) else u16(0)
+        frames.values[to] = x
     if not cuda.syncthreads_or(i32(0) if whole else i32(1)):
         return i64(bm.SPIKE_COUNTS)
     if cuda.syncthreads_or(i32(0) if finite else i32(1)):
@@ -130,17 +130,17 @@ def pool(node, holds, frames, source, target, records, k, row):
             for z in range(max(left, i64(0)), min(left + node[bm.KERNEL_COLUMNS], in_columns)):
                 at = source + (i64(y) * in_columns + i64(z)) * channels + channel
                 if holds == bm.SPIKE_COUNTS:
-                    one = i32(frames.count[at])
+                    one = i32(frames.counts[at])
                     times = max(times, one) if maximum else i32(times + one)
                 else:
-                    value = frames.value[at]
+                    value = frames.values[at]
                     x = value if first or (maximum and value > x) else x if maximum else x + value
                 first = False
         if holds == bm.SPIKE_COUNTS:
-            frames.count[target + i64(i)] = u16(times)
+            frames.counts[target + i64(i)] = u16(times)
             x = f32(times)
         else:
-            frames.value[target + i64(i)] = x
+            frames.values[target + i64(i)] = x
         put_out(records, k, row, node[bm.N_OUT], i64(i), x, x, x, x)
     cuda.syncthreads()
 
