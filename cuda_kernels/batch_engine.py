@@ -63,7 +63,7 @@ class CudaBatchEngine:
             tensor = cuda.to_device(dense[first : first + n]) if kind == bm.DENSE else dense
             numbers = n_samples, int(state.step[0]), first, n
             self._launch(state, (kind, tensor, *sent), records, numbers, stopped)
-            self._check(stopped.copy_to_host())
+            self._check(given, stopped.copy_to_host())
             for out, place in zip(outputs, places, strict=True):
                 part = out[first : first + n].reshape(-1)
                 records.out[place : place + part.size].copy_to_host(part)
@@ -120,9 +120,9 @@ class CudaBatchEngine:
         value = cuda.device_array(n, np.float32)
         return Frames(word.view(np.uint16), word, value, cuda.to_device(self._frame_start.astype(np.int64)))
 
-    def _check(self, stopped: NDArray[np.int64]) -> None:
+    def _check(self, given: BatchInput | NDArray[Any], stopped: NDArray[np.int64]) -> None:
         """Raise where a sample was stopped: for the first of them."""
         bad = np.flatnonzero(stopped[:, 0])
         if bad.size:
             why, node, step = (int(x) for x in stopped[bad[0]])
-            raise_stopped(why, self._built.nodes[node].label, int(bad[0]), step)
+            raise_stopped(given, why, self._built.nodes[node].label, int(bad[0]), step)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from evsim import batch_model as bm
 from evsim.coefficients import CoefficientPool, list_coefficients, resolve_parameters
+from evsim.dynamics import MAX_SPIKES
 from evsim.layers import Connection, Conv2d, Flatten, Layer, Linear, MaxPool2d, Pool, Recurrent
 from evsim.model import BLOCK, JUMP
 from evsim.neuron_checks import check_neurons
@@ -50,6 +51,7 @@ class BatchBuilt:
     model: bm.BatchModel
     nodes: list[Node]
     channels: int  # of a sample that enters
+    shape: Shape  # of a sample that leaves it
     initial_v: NDArray[np.float32]  # (units with v,)
     sizes: dict[str, int]  # entries of a sample's state, by the fields of BatchState
 
@@ -116,6 +118,8 @@ class _Builder:
             self._add_connection(index, before, layer, shape)
         elif not isinstance(layer, Flatten):
             raise TypeError(f"{name}: it is {layer!r}; it must be a layer or a neuron model")
+        elif self.waiting is None:
+            self.source_shape = shape
         self.shape = shape
 
     def finish(self) -> BatchBuilt:
@@ -134,7 +138,7 @@ class _Builder:
             parameter_step=np.array(self.step),
         )
         initial_v = np.concatenate([np.zeros(0, np.float32), *self.initial_v])
-        return BatchBuilt(model, self.nodes, self.channels, initial_v, self.sizes)
+        return BatchBuilt(model, self.nodes, self.channels, self.shape, initial_v, self.sizes)
 
     def _new_node(self, index: int, label: str, shape: Shape, order: NDArray[np.int64], scale: float) -> Node:
         node = Node(label, index, shape, order, scale)
@@ -155,8 +159,9 @@ class _Builder:
         row[bm.KIND], row[bm.MAXIMUM] = bm.POOL, maximum
         _set_geometry(row, self.source_shape, shape, pool.kernel_size, pool.stride, pool.padding, (1, 1))
         if not maximum:
-            row[bm.MOST] = bm.MOST_SPIKES // (pool.kernel_size[0] * pool.kernel_size[1])
-            self.most *= pool.kernel_size[0] * pool.kernel_size[1]
+            area = pool.kernel_size[0] * pool.kernel_size[1]
+            self.most *= area
+            row[bm.MOST] = bm.MOST_SPIKES // area
         self.scale, self.order, self.source_shape = node.scale, node.order, shape
 
     def _add_connection(
@@ -166,16 +171,14 @@ class _Builder:
         back = behind.connection if isinstance(behind, Recurrent) else None
         neurons = behind.neurons if isinstance(behind, Recurrent) else behind
         what = behind if behind is not None else connection
-        if connection is None:
-            order = self.order
-        elif isinstance(connection, Linear):
-            order = np.arange(connection.out_features)
-        else:
-            order = _order(connection.output_shape("", self.source_shape))
-        node = self._new_node(index, owner(index, what), shape, order, 1.0)
-        self._set_weights(node, connection, back)
+        own_shape = shape if connection is None else connection.output_shape("", self.source_shape)
+        order = self.order if connection is None else _order(own_shape)
+        node = self._new_node(index, owner(index, what), own_shape if neurons is None else shape, order, 1.0)
         if neurons is not None:
             self._set_neurons(node, neurons)
+        if back is not None and node.row[bm.SPIKING] == 0:
+            raise ValueError(f"{node.label}: its neurons, {type(neurons).__name__}, do not spike; they must")
+        self._set_weights(node, connection, back)
         self.waiting = None
         self.scale, self.most = 1.0, HEADROOM if node.row[bm.MULTI] else 1
         self.order = order
@@ -203,13 +206,15 @@ class _Builder:
             row[bm.KIND] = bm.LINEAR
             weight = _scaled(connection.weight[:, self.order], self.scale)
             node.n_synapses = node.n_weights = weight.size
-        own = None if back is None else back.weight.astype(np.float64)
+        own = None if back is None else back.weight.astype(np.float64)[np.ix_(node.order, node.order)]
+        back_bias = None if back_bias is None else back_bias[node.order]
         if own is not None:
             node.n_synapses, node.n_weights = node.n_synapses + own.size, node.n_weights + own.size
         biases = [each for each in (bias, back_bias) if each is not None]
-        node.unit = _unit(weight, own, biases, self.most)
+        back_most = MAX_SPIKES if row[bm.MULTI] else 1
+        node.unit = _unit(weight, self.most, own, back_most, biases)
         fixed = np.rint(weight / node.unit).astype(np.int64)
-        sums = _largest_sum(fixed)
+        rest = 2**FIXED_BITS - 1  # room for the spikes of the units before
         row[bm.TILE_SIZE] = min(bm.TILE, -(-node.size // 8) * 8)
         if row[bm.KIND] == bm.IDENTITY:
             row[bm.WEIGHT] = fixed[0, 0]
@@ -221,15 +226,14 @@ class _Builder:
             fixed_back = np.rint(own / node.unit).astype(np.int64)
             row[bm.BACK] = self._store(_tiles(fixed_back, int(row[bm.TILE_SIZE])))
             row[bm.BACK_AT] = self._take("back", node.size)
-            sums += _largest_sum(fixed_back)
-        rest = 2**FIXED_BITS - 1
+            rest -= int(_largest_sum(fixed_back)) * back_most
         for column, values in ((bm.BIAS, bias), (bm.BACK_BIAS, back_bias)):
             if values is not None:
                 fixed_bias = np.rint(values / node.unit).astype(np.int64)
                 each = fixed_bias if fixed_bias.size == node.size else np.tile(fixed_bias, node.size // fixed_bias.size)
                 row[column] = self._store(each)
                 rest -= int(np.abs(fixed_bias).max())
-        row[bm.MOST] = min(rest // max(sums, 1), bm.MOST_SPIKES)
+        row[bm.MOST] = min(rest // max(int(_largest_sum(fixed)), 1), bm.MOST_SPIKES)
 
     def _set_neurons(self, node: Node, neurons: NeuronModel) -> None:
         """The coefficients of a node's neurons, and the places of their state."""
@@ -341,11 +345,13 @@ def _largest_sum(weight: NDArray[Any]) -> Any:
     return max(flat.clip(min=0).sum(axis=1).max(), -flat.clip(max=0).sum(axis=1).min())
 
 
-def _unit(weight: NDArray[np.float64], back: NDArray[np.float64] | None, biases: list[Any], most: int) -> float:
+def _unit(
+    weight: NDArray[np.float64], most: int, back: NDArray[np.float64] | None, back_most: int, biases: list[Any]
+) -> float:
     """What one unit of a node's fixed-point sums is worth: a power of two for which the largest sum fits.
 
-    The largest sum is that of a frame in which all units before spike `most` times.
+    The largest sum is that of a step in which all units before spike `most` times, and its own spiked `back_most`.
     """
     bound = float(_largest_sum(weight)) * most + sum(float(np.abs(b).max()) for b in biases)
-    bound += 0.0 if back is None else float(_largest_sum(back)) * HEADROOM
+    bound += 0.0 if back is None else float(_largest_sum(back)) * back_most
     return float(unit_for(np.array(bound), FIXED_BITS))

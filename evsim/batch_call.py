@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import batch_model as bm
+from evsim import checks
 from evsim.batch_input import BatchInput, EventInput, PoissonInput, RepeatedInput
 from evsim.dynamics import MAX_SPIKES
 
@@ -34,14 +35,21 @@ def input_arrays(given: BatchInput | NDArray[Any]) -> tuple[Any, ...]:
         kind, dense = bm.REPEATED, given.current.reshape(1, n_samples, -1)
     else:
         dense = np.asarray(given).reshape(n_steps, n_samples, -1)
-    return kind, dense, start, index, threshold, seed, n_steps, first_sample
+    arrays = (_writeable(each) for each in (dense, start, index, threshold))
+    return kind, *arrays, seed, n_steps, first_sample
 
 
-def raise_stopped(why: int, label: str, sample: int, step: int) -> NoReturn:
+def _writeable(array: NDArray[Any]) -> NDArray[Any]:
+    """The array, or a copy of one that must not be written to: for that, numba would compile the kernel once more."""
+    return array if array.flags.writeable and array.flags.aligned else array.copy()
+
+
+def raise_stopped(given: BatchInput | NDArray[Any], why: int, label: str, sample: int, step: int) -> NoReturn:
     """Say what stopped a run, in the node called `label`."""
-    where = f"sample {sample}, from step {step} on"
     if why == bm.NOT_FINITE:
-        raise ValueError(f"input: a value is not finite ({where}); all must be finite numbers")
+        x = np.asarray(given)
+        raise ValueError(f"input: {checks.first_bad(x, np.isfinite(x), 'x')}; it must be finite; the state is reset")
     raise RuntimeError(
-        f"{label}: a neuron spikes more than {MAX_SPIKES} times in a step ({where}); scale its input or its threshold"
+        f"{label}: a neuron spikes more than {MAX_SPIKES} times in a step (sample {sample}, from step {step} on); "
+        "scale its input or its threshold; the state is reset"
     )

@@ -72,9 +72,10 @@ def _add_counted(total, at, n, weight, row, stride, index, first, stop, base, co
 
 
 @register_jitable
-def add_linear(tile, n_in, start, how, total, analog, first, weight, index, begin, end, count, value, at_frame):
-    """Add to the targets of the tile from `first` what a linear layer's n_in sources give them."""
-    row = u64(start) + (first // tile) * n_in * tile
+def add_linear(node, start, n_sources, how, total, analog, first, weight, index, begin, end, count, value, at_frame):
+    """Add to the targets of the tile from `first` what a linear layer's sources give them."""
+    tile = u64(node[bm.TILE_SIZE])
+    row = u64(start) + (first // tile) * u64(n_sources) * tile
     add_rows(how, total, analog, first, tile, weight, row, tile, index, begin, end, u64(0), count, value, at_frame)
 
 

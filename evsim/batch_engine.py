@@ -54,9 +54,9 @@ class BatchEngine:
         run_samples(*calls[0])
         for other in others:
             other.result()
-        if stopped[0] != bm.DONE:
-            why, node, sample, step = (int(x) for x in stopped)
-            raise_stopped(why, self._built.nodes[node].label, sample, step)
+        why, node, sample, step = (int(x) for x in stopped)
+        if why != bm.DONE:
+            raise_stopped(given, why, self._built.nodes[node].label, sample, step)
         state.step[0] += n_steps
         return [out[a:b].reshape(n_steps, n_samples, -1) for a, b in pairwise(starts)]
 

@@ -44,7 +44,7 @@ def _read_dense(frame, channels, count, value, at):
     for c in range(channels):
         for i in range(places):
             x = f32(frame[c * places + i])
-            times = i32(x) if x >= f32(0.0) and x <= f32(bm.MOST_SPIKES) else i32(-1)
+            times = i32(x) if x >= f32(0.0) and x <= f32(bm.MOST_SPIKES) else i32(0)  # which x then is not
             whole = whole and f32(times) == x
             count[at + i * channels + c] = u16(times)
     if whole:
@@ -100,13 +100,29 @@ def _read_input(given, sample, first_step, n_steps, channels, n, frame_size, hol
 
 
 @register_jitable
+def _make_room(node, holds, t, count, value, at):
+    """Make values of a frame's counts where the node's sums have no room for so many."""
+    if holds[t] != SPIKE_COUNTS or node[bm.COUNTED] == 0:
+        return
+    stop = at + u64(node[bm.N_IN])
+    most = u16(0)
+    for i in range(at, stop):
+        most = count[i] if count[i] > most else most
+    if i64(most) > node[bm.MOST]:
+        holds[t] = VALUES
+        for i in range(at, stop):
+            value[i] = f32(count[i])
+
+
+@register_jitable
 def _pool(node, n_steps, frame_size, holds_in, count_in, value_in, holds_out, count_out, value_out):
     """The sum or the largest of each window, of all frames."""
     channels, in_rows, in_columns = u64(node[bm.IN_CHANNELS]), node[bm.IN_ROWS], node[bm.IN_COLUMNS]
     maximum = node[bm.MAXIMUM] == 1
     for t in range(n_steps):
-        holds_out[t] = holds_in[t]
         frame = u64(t) * frame_size
+        _make_room(node, holds_in, t, count_in, value_in, frame)
+        holds_out[t] = holds_in[t]
         for i in range(node[bm.OUT_ROWS]):
             for j in range(node[bm.OUT_COLUMNS]):
                 at = frame + u64(i * node[bm.OUT_COLUMNS] + j) * channels
@@ -158,24 +174,6 @@ def _list_units(holds, count, words, value, at, n, index, stored):
 
 
 @register_jitable
-def _largest_count(count, at, n):
-    most = u16(0)
-    for i in range(at, at + n):
-        most = count[i] if count[i] > most else most
-    return most
-
-
-@register_jitable
-def _make_room(node, t, frame, holds, count, value):
-    """Turn counts into values where one is so large that sums have no room for it."""
-    n = u64(node[bm.N_IN])
-    if node[bm.COUNTED] == 1 and holds[t] == SPIKE_COUNTS and i64(_largest_count(count, frame, n)) > node[bm.MOST]:
-        holds[t] = VALUES
-        for i in range(frame, frame + n):
-            value[i] = f32(count[i])
-
-
-@register_jitable
 def _record(model, state, k, variable, sample, first, n, pre, out, at):
     """Write v, v before the reset or the current of neurons [first, first + n) to out[at:]."""
     node = model.node[k]
@@ -203,7 +201,7 @@ def _connect(
     _, count_out, _, value_out = frames_out
     total, analog, pre = scratch
     table, record_start, out, n_samples = records
-    unit, tile = model.node_unit[k], u64(node[bm.TILE_SIZE])
+    unit = model.node_unit[k]
     for t in range(t0, t0 + n_steps):
         frame = u64(t) * frame_size
         holds = holds_in[t]
@@ -222,7 +220,7 @@ def _connect(
             _pass_on(node[bm.WEIGHT], how, first, n, total, analog, count_in, value_in, frame)
         elif node[bm.KIND] == bm.LINEAR:
             add_linear(
-                tile, u64(node[bm.N_IN]), node[bm.WEIGHT], how, total, analog, first, model.weight, index, begin[t],
+                node, node[bm.WEIGHT], node[bm.N_IN], how, total, analog, first, model.weight, index, begin[t],
                 begin[t + 1], count_in, value_in, frame,
             )  # fmt: skip
         else:
@@ -232,8 +230,8 @@ def _connect(
             )  # fmt: skip
         if node[bm.BACK] >= 0:
             add_linear(
-                tile, u64(node[bm.N_OUT]), node[bm.BACK], COUNTED_TIMES, total, analog, first, model.weight,
-                back_index, back_first, back_stop, state.back[sample], value_in, u64(node[bm.BACK_AT]),
+                node, node[bm.BACK], node[bm.N_OUT], COUNTED_TIMES, total, analog, first, model.weight, back_index,
+                back_first, back_stop, state.back[sample], value_in, u64(node[bm.BACK_AT]),
             )  # fmt: skip
             if node[bm.BACK_BIAS] >= 0 and state.step[0] + first_step + t > 0:
                 for i in range(first, first + n):
@@ -280,17 +278,14 @@ def _advance_node(
     holds_out, count_out, words_out, value_out = frames_out
     begin, index, back_index = lists
     if node[bm.KIND] == bm.POOL:
-        for t in range(n_steps):
-            _make_room(node, t, u64(t) * frame_size, holds_in, count_in, value_in)
         _pool(node, n_steps, frame_size, holds_in, count_in, value_in, holds_out, count_out, value_out)
         return DONE
     stored = u64(0)
     begin[0] = stored
     for t in range(n_steps):
         frame = u64(t) * frame_size
-        n_in = u64(node[bm.N_IN])
-        stored = _list_units(holds_in[t], count_in, words_in, value_in, frame, n_in, index, stored)
-        _make_room(node, t, frame, holds_in, count_in, value_in)
+        stored = _list_units(holds_in[t], count_in, words_in, value_in, frame, u64(node[bm.N_IN]), index, stored)
+        _make_room(node, holds_in, t, count_in, value_in, frame)
         begin[t + 1] = stored
         holds_out[t] = SPIKE_COUNTS if node[bm.NEURONS] == 1 and node[bm.SPIKING] == 1 else VALUES
     n_out = u64(node[bm.N_OUT])

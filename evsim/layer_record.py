@@ -26,6 +26,14 @@ class LayerRecord:
         self.variables = variables
         self.file = file
         self._frames: dict[str, list[F4]] = {variable: [] for variable in variables}
+        self._shape: tuple[int, ...] | None = None  # of a frame
+
+    def expect(self, shape: tuple[int, ...]) -> None:
+        """Refuse frames (B, ...) of another shape than those before."""
+        if self._shape not in (None, shape):
+            instead = "clear() it first" if self.file is None else "record other batches in a file of their own"
+            raise ValueError(f"{self!r}: its frames have shape {self._shape}, the next have {shape}; {instead}")
+        self._shape = shape
 
     def append(self, variable: str, frames: F4) -> None:
         """Take in the frames (T, B, ...) of a call."""
@@ -36,18 +44,19 @@ class LayerRecord:
 
     def clear(self) -> None:
         """Forget what was recorded in memory so far."""
+        if self.file is None:
+            self._shape = None
         for frames in self._frames.values():
             frames.clear()
 
     def __getattr__(self, variable: str) -> F4:
         if variable not in self.__dict__.get("variables", ()):
             raise AttributeError(f"record of {self.__dict__.get('name')}: {variable!r} is not recorded")
+        if self._shape is None:
+            raise ValueError(f"record of {self.name}: nothing is recorded yet; call the network")
         if self.file is not None:
             return read_frames(self.file, self.name, variable)
-        frames = self._frames[variable]
-        if not frames:
-            raise ValueError(f"record of {self.name}: nothing is recorded yet; call the network")
-        return np.concatenate(frames)
+        return np.concatenate(self._frames[variable])
 
     def __repr__(self) -> str:
         return f"<record of {self.name}: {', '.join(self.variables)}>"

@@ -80,7 +80,12 @@ class Connection(Layer):
 
     @bias.setter
     def bias(self, value: Any) -> None:
-        self._bias = None if value is None else self._checked("bias", value, self._weight_shape[:1])
+        self._wants_bias = value is not None
+        if value is not None:
+            self._bias = self._checked("bias", value, self._weight_shape[:1])
+        else:
+            self._bias = None
+            self.version += 1
 
     def draw(self, generator: np.random.Generator) -> None:
         """Draw the weights and biases that were not given."""
@@ -224,7 +229,9 @@ class Conv1d(Conv2d):
 
 
 class Pool(Layer):
-    """What pools share: windows of kernel_size every stride, with `padding` zeros around; incomplete ones are left out.
+    """What pools share: windows of kernel_size every stride, with `padding` empty places around.
+
+    Incomplete windows are left out.
 
     Parameters
     ----------

@@ -102,6 +102,8 @@ class Sequential:
         ValueError : a wrong shape, another number or shape of samples than since the last reset, a value that is
             not finite.
         RuntimeError : a neuron spikes too often in a step.
+
+        What stops a run on its way resets the state.
         """
         given = _checked_input(x)
         built, engine, state = self._begin(given.shape[1], given.shape[2:])
@@ -113,15 +115,23 @@ class Sequential:
         ]
         requests = [(last, bm.SPIKES)]
         requests += [(k, self._code(built.nodes[k], variable)) for _, variable, k in asked]
-        output, *recorded = engine.run(state, given, requests)
+        for record, _, k in asked:
+            record.expect((given.shape[1], *built.nodes[k].shape))
+        try:
+            output, *recorded = engine.run(state, given, requests)
+        except BaseException:
+            self.reset()  # samples have come to steps of their own
+            raise
         for (record, variable, k), values in zip(asked, recorded, strict=True):
             node = built.nodes[k]
             scale = node.neurons.v_scale() if node.neurons is not None and variable == "v" else 1.0
             record.append(variable, _as_seen(node, values, scale * node.scale))
-        return _as_seen(built.nodes[last], output, built.nodes[last].scale)
+        return _as_seen(built.nodes[last], output, built.nodes[last].scale).reshape(*given.shape[:2], *built.shape)
 
     def step(self, x: Any) -> NDArray[np.float32]:
         """Run one step: x (B, ...) to (B, ...)."""
+        if isinstance(x, BatchInput):
+            raise TypeError(f"step: x is a {type(x).__name__} of {len(x)} steps; call the network with it")
         result: NDArray[np.float32] = self(_as_array(x)[np.newaxis])[0]
         return result
 
@@ -148,6 +158,7 @@ class Sequential:
         name = f"{index}_{type(self.layers[index]).__name__}"
         neurons = isinstance(self.layers[index], NeuronModel | Recurrent)
         known = list(VARIABLES) if neurons else ["spikes"]
+        variables = tuple(dict.fromkeys(variables))
         for variable in variables:
             if variable not in known:
                 raise checks.nearest(owner(index, self.layers[index]), "variable", variable, known)
@@ -163,6 +174,9 @@ class Sequential:
                 "record the neurons behind it"
             )
         path = None if file is None else Path(file)
+        for other in self._records:
+            if path is not None and (other.file, other.layer) == (path, index):
+                raise ValueError(f"{owner(index, self.layers[index])}: it is recorded in {path} already")
         if path is not None and path not in [record.file for record in self._records]:
             create_layer_file(path, self.dt)
         record = LayerRecord(index, name, variables, path)
@@ -182,11 +196,15 @@ class Sequential:
         """
         if shape is None and self._built is not None:
             shape = self._shape
-        if shape is None and isinstance(self.layers[0], Linear):
-            shape = (self.layers[0].in_features,)
+        first = next(iter(self.layers), None)
+        if shape is None and isinstance(first, Linear):
+            shape = (first.in_features,)
         if shape is None:
             raise ValueError("summary: the shape of a sample is not known yet; give shape=, such as (1, 28, 28)")
-        return summarise(self.layers, self._build(tuple(shape)))
+        if not isinstance(shape, tuple | list):
+            raise TypeError(f"summary: shape is {shape!r}; it must be that of a sample, such as (784,) or (1, 28, 28)")
+        sizes = tuple(checks.size("summary", f"shape[{axis}]", n, 1) for axis, n in enumerate(shape))
+        return summarise(self.layers, self._build(sizes))
 
     def add_to(
         self, network: Network, name: str, source: Population | Slice, shape: Shape | None = None
@@ -294,7 +312,11 @@ def _make_engine(backend: str, built: BatchBuilt, threads: int) -> Any:
 
 
 def _checked_input(x: Any) -> BatchInput | NDArray[Any]:
-    return x if isinstance(x, BatchInput) else _as_array(x, 2, "(T, B, ...)")
+    if not isinstance(x, BatchInput):
+        return _as_array(x, 2, "(T, B, ...)")
+    if 0 in x.shape:
+        raise ValueError(f"input: x is an input of shape {x.shape}; it must be (T, B, ...), none of them 0")
+    return x
 
 
 def _as_array(x: Any, n_dimensions: int = 1, shape: str = "(B, ...)") -> NDArray[Any]:
@@ -307,7 +329,8 @@ def _as_array(x: Any, n_dimensions: int = 1, shape: str = "(B, ...)") -> NDArray
         raise TypeError(f"input: x has dtype {array.dtype}; it must be an array of numbers")
     if array.ndim < n_dimensions or 0 in array.shape:
         raise ValueError(f"input: x has shape {array.shape}; it must be {shape}, none of them 0")
-    return np.ascontiguousarray(array, np.uint8 if array.dtype in (np.bool_, np.uint8) else np.float32)
+    with np.errstate(over="ignore"):  # refused as not finite
+        return np.ascontiguousarray(array, np.uint8 if array.dtype in (np.bool_, np.uint8) else np.float32)
 
 
 def _as_seen(node: Node, values: NDArray[np.float32], scale: float) -> NDArray[np.float32]:

@@ -17,6 +17,10 @@ class StepNeuron(NeuronModel):
     one_for_all: ClassVar[frozenset[str]] = frozenset()
     tau_syn: TimeConstants = None
 
+    def resting_v(self, values: Values) -> Any:
+        """0."""
+        return 0.0
+
     def step(
         self,
         leak: Any,

@@ -17,12 +17,7 @@ def create_layer_file(path: Path, dt: float) -> None:
 
 
 def append_frames(path: Path, layer: str, variable: str, frames: NDArray[np.float32]) -> None:
-    """Add frames (T, B, ...) to a dataset, which the first ones make.
-
-    Raises
-    ------
-    ValueError : the frames have another shape than those before.
-    """
+    """Add frames (T, B, ...) to a dataset, which the first ones make."""
     with h5py.File(path, "r+") as file:
         name = f"{layer}/{variable}"
         shape = frames.shape[1:]
@@ -31,11 +26,6 @@ def append_frames(path: Path, layer: str, variable: str, frames: NDArray[np.floa
             options = {"maxshape": (None, *shape), "chunks": (steps, *shape), "shuffle": True, "compression": 1}
             file.create_dataset(name, (0, *shape), np.float32, **options)
         dataset = file[name]
-        if dataset.shape[1:] != shape:
-            raise ValueError(
-                f"{path}: {name} has frames of shape {dataset.shape[1:]}, the next have {shape}; record other batches "
-                "in a file of their own"
-            )
         n = len(dataset)
         dataset.resize(n + len(frames), axis=0)
         dataset[n:] = frames

@@ -361,6 +361,25 @@ def test_other_units_are_as_they_were():
     assert unit(Multi()) == 2.0**-17
 
 
+def test_layers_are_the_same_in_a_network():
+    """Projections of delay 0 make of a Network what Sequential is."""
+    rng = np.random.default_rng(7)
+    weights = [rng.integers(-8, 12, shape) / 16.0 for shape in ((20, 30), (10, 20))]  # (to, from)
+    train = (rng.random((25, 30)) < 0.4).astype(np.float32)
+    layers = [evsim.Linear(w.shape[1], w.shape[0], bias=False, weight=w) for w in weights]
+    expected = evsim.Sequential(layers[0], evsim.sinabs.IAF(), layers[1], evsim.sinabs.IAF())(train[:, None])[:, 0]
+    net = evsim.Network(dt=1.0)
+    steps, ids = np.nonzero(train)
+    before = net.add_spike_source("source", 30, ids, steps)
+    for k, w in enumerate(weights):
+        layer = net.add_population(f"{k}", len(w), evsim.sinabs.IAF())
+        net.connect(before, layer, evsim.all_to_all(), w.T, delay=0.0)
+        before = layer
+    spikes, _, _ = observe(net, 25)
+    np.testing.assert_array_equal(spikes["1"], expected)
+    assert expected.max() > 2.0
+
+
 def test_what_needs_one_spike_a_step_refuses_several():
     net = evsim.Network(dt=1.0)
     with pytest.raises(ValueError, match=r"population 'a': one_winner is True; .* at most once in a step"):

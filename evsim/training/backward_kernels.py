@@ -1,0 +1,138 @@
+"""Backpropagation through time, the loops: through neurons, and from spikes to gradients of weights.
+
+Arrays are (T, B, units), float32, units in the engine's order. Each call handles some samples, so that threads can
+share a batch; sums over samples are made in groups of them, whose number does not depend on the threads.
+"""
+
+import numpy as np
+
+from evsim.batch_model import TILE
+from evsim.jit import compile_kernel
+from evsim.model import COUPLING, DECAY, GAIN, JUMP, LEAK, V_MIN, V_RESET
+
+f32 = np.float32
+i64 = np.int64
+u64 = np.uint64
+
+
+@compile_kernel
+def through_neurons(
+    pre, count, slope, given, value, start, step, soft, detach, filtered, spiking, first, stop, gradient
+):  # fmt: skip
+    """From the gradient of a layer's output to that of its input x, for samples [first, stop).
+
+    With h the potential before the reset, s the spikes, and slope = ds/dh (the surrogate's derivative), backwards:
+
+        dh   = ds * slope + dv * (1 - slope * v_reset)                     soft reset (detached: without slope)
+        dh   = ds * slope + dv * ((no spike) + slope * (v_reset - h))      hard reset (detached: without slope)
+        dx   = jump * dh + gain * di
+        dv   <- leak * dh;   di <- decay * di + coupling * dh
+
+    Where v stands at its lower bound nothing goes on. Neurons that do not spike give h itself.
+
+    Parameters
+    ----------
+    pre, count, slope : h, s and ds/dh.
+    given : the gradient of the output.
+    value, start, step : coefficients of the layer, as in BatchModel.
+    gradient : dx, written.
+    """
+    n_steps, n = pre.shape[0], u64(pre.shape[2])
+    dv, di = np.zeros(n, np.float32), np.zeros(n, np.float32)
+    at_leak, at_reset, at_v_min = u64(start[LEAK]), u64(start[V_RESET]), u64(start[V_MIN])
+    at_jump, at_gain = u64(start[JUMP]), u64(start[GAIN])
+    at_coupling, at_decay = u64(start[COUPLING]), u64(start[DECAY])
+    by_leak, by_reset, by_v_min, by_jump = u64(step[LEAK]), u64(step[V_RESET]), u64(step[V_MIN]), u64(step[JUMP])
+    by_gain, by_coupling, by_decay = u64(step[GAIN]), u64(step[COUPLING]), u64(step[DECAY])
+    for b in range(first, stop):
+        dv[:] = f32(0.0)
+        di[:] = f32(0.0)
+        for back in range(n_steps):
+            t = n_steps - 1 - back
+            h, s, d, ds, dx = pre[t, b], count[t, b], slope[t, b], given[t, b], gradient[t, b]
+            for i in range(n):
+                v_reset = value[at_reset + by_reset * i]
+                through_reset = f32(0.0) if detach else d[i]
+                if not spiking:
+                    keeps = f32(1.0)
+                elif soft:
+                    keeps = f32(1.0) - through_reset * v_reset
+                else:
+                    keeps = (f32(1.0) if s[i] == f32(0.0) else f32(0.0)) + through_reset * (v_reset - h[i])
+                goes_on = dv[i] if h[i] > value[at_v_min + by_v_min * i] else f32(0.0)
+                dh = (ds[i] * d[i] if spiking else ds[i]) + goes_on * keeps
+                dx[i] = value[at_jump + by_jump * i] * dh
+                dv[i] = value[at_leak + by_leak * i] * dh
+                if filtered:
+                    dx[i] += value[at_gain + by_gain * i] * di[i]
+                    di[i] = value[at_decay + by_decay * i] * di[i] + value[at_coupling + by_coupling * i] * dh
+
+
+@compile_kernel
+def list_events(frames, sample, start, index, times):
+    """The units of a sample that are not zero in each step: start (T + 1,), index, and how often (or how much).
+
+    Returns how many there are; where they do not fit, only that.
+    """
+    n_steps, n = frames.shape[0], frames.shape[2]
+    stored = 0
+    for t in range(n_steps):
+        start[t] = stored
+        frame = frames[t, sample]
+        for i in range(n):
+            if frame[i] != f32(0.0):
+                if stored < index.size:
+                    index[stored] = i
+                    times[stored] = frame[i]
+                stored += 1
+    start[n_steps] = stored
+    return stored
+
+
+@compile_kernel
+def add_linear_gradient(start, index, times, gradient, sample, weight_gradient):
+    """weight_gradient (sources, targets) += each source's spikes times the gradient dx (T, B, targets), tile by tile."""
+    n_steps, n_out = gradient.shape[0], gradient.shape[2]
+    for first in range(0, n_out, TILE):
+        n = u64(min(TILE, n_out - first))
+        for t in range(n_steps):
+            dx = gradient[t, sample, first:]
+            for e in range(start[t], start[t + 1]):
+                row = weight_gradient[i64(index[e]), first:]
+                x = times[e]
+                for i in range(n):
+                    row[i] += x * dx[i]
+
+
+@compile_kernel
+def add_convolution_gradient(
+    start, index, times, gradient, sample, in_columns, in_channels, out_rows, out_columns, stride, padding, dilation,
+    weight_gradient,
+):  # fmt: skip
+    """The same for a convolution: weight_gradient (source channel of a group, row, column, target channel)."""
+    n_steps = gradient.shape[0]
+    group_in, kernel_rows, kernel_columns, n_out = weight_gradient.shape
+    n_groups = in_channels // group_in
+    group_out = n_out // n_groups
+    for t in range(n_steps):
+        dx = gradient[t, sample]
+        for e in range(start[t], start[t + 1]):
+            place = i64(index[e]) // in_channels
+            channel = i64(index[e]) - place * in_channels
+            y, x = place // in_columns, place % in_columns
+            group = channel // group_in
+            c = channel - group * group_in
+            for a in range(kernel_rows):
+                below = y + padding[0] - a * dilation[0]
+                i = below // stride[0]
+                if below < 0 or i * stride[0] != below or i >= out_rows:
+                    continue
+                for b in range(kernel_columns):
+                    right = x + padding[1] - b * dilation[1]
+                    j = right // stride[1]
+                    if right < 0 or j * stride[1] != right or j >= out_columns:
+                        continue
+                    source = dx[(i * out_columns + j) * n_out + group * group_out :]
+                    row = weight_gradient[c, a, b, group * group_out :]
+                    for o in range(u64(group_out)):
+                        row[o] += times[e] * source[o]
