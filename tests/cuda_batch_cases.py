@@ -127,7 +127,7 @@ def images(big):
         sinabs.IAF(spike_threshold=0.2),
         evsim.AvgPool2d(2, padding=1),
         evsim.Flatten(),
-        evsim.Linear(2 * c * (4 if big else 1), 5),
+        evsim.Linear(2 * c * (6 if big else 1), 5),
         sinabs.IAF(spike_threshold=0.1),
     ]
     size = (40, 33) if big else (9, 8)
@@ -181,6 +181,14 @@ def drawn_and_listed_spikes(big):
     return layers, [(1, *EVERYTHING)], [drawn, listed]
 
 
+def sums_that_are_no_counts(big):
+    """Pools of counts whose sums a count cannot hold, then of sums that it can."""
+    layers = [evsim.SumPool2d(2), evsim.SumPool2d(2, stride=1), evsim.Conv2d(2, 3, 1)]
+    x = spikes(0.5, 1, 4, 2, 2, 6, 6, most=30000)
+    x[::2] %= 9
+    return layers, [(0, "spikes"), (1, "spikes")], [x]
+
+
 CASES = [
     chain_of_linear_layers,
     analog_values,
@@ -192,6 +200,7 @@ CASES = [
     pools_of_values,
     one_dimension,
     drawn_and_listed_spikes,
+    sums_that_are_no_counts,
 ]
 
 

@@ -49,7 +49,7 @@ def test_steps_one_by_one_new_weights_and_a_reset():
         net[0].weight = 2.0 * net[0].weight
         outputs += [net(x[3:])]
         net.reset()
-        outputs += [net(x[:, :2])]
+        outputs += [net(x[:, ::-1])]
         results.append((outputs, record._frames["v"]))
     for own, other in zip(*(out + kept for out, kept in results), strict=True):
         np.testing.assert_array_equal(own, other)
@@ -59,7 +59,7 @@ def test_what_stops_a_run_is_named():
     net, _ = lif_pair("cuda")
     x = cases.spikes(0.5, 1, 6, 3, 4)
     x[4, 1, 2], x[2, 2, 0] = np.nan, np.inf
-    with pytest.raises(ValueError, match=r"input: x is inf at index \(2, 2, 0\).*; the state is reset"):
+    with pytest.raises(ValueError, match=r"input: x\[2, 2, 0\] is inf; .*; the state is reset"):
         net(x)
     x[4, 1, 2], x[2, 2, 0] = 1e6, 0.0
     with pytest.raises(
