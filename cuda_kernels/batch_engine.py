@@ -27,8 +27,6 @@ class CudaBatchEngine:
 
     def __init__(self, built: BatchBuilt) -> None:
         self.device = check_device()
-        self._built = built
-        self._model = bm.BatchModel(*map(cuda.to_device, built.model))
         self._no_step = cuda.to_device(np.zeros(1, np.int64))
         self._frames: Frames | None = None
         self._most_blocks: dict[Any, int] = {}  # that run at once
@@ -37,6 +35,12 @@ class CudaBatchEngine:
         longest = [int(node[0, bm.N_IN]), *(int(node[k::2, bm.N_OUT].max(initial=0)) for k in (0, 1))]
         longest.append(int(node[0, bm.N_OUT]))
         self._frame_start = np.cumsum([0, *(-(-n // 64) * 64 for n in longest)])
+        self.use(built)
+
+    def use(self, built: BatchBuilt) -> None:
+        """Take another model of the same layers from now on: other weights."""
+        self._built = built
+        self._model = bm.BatchModel(*map(cuda.to_device, built.model))
 
     def new_state(self, n_samples: int) -> bm.BatchState:
         """The state of n samples before their first step, on the device; the number of steps is kept on the host."""

@@ -5,6 +5,7 @@ import numpy as np
 from evsim import batch_model as bm
 from evsim.dynamics import (
     adapted,
+    bound_below,
     count_spikes,
     decay_current,
     decay_theta,
@@ -52,16 +53,13 @@ def advance_neuron(model, state, k, sample, i, x, analog, is_analog):
     node = model.node[k]
     at = node[bm.V_AT] + i
     drive, current = _receive(model, state, k, sample, i, x, analog, is_analog)
-    v, leak, v_min = state.v[sample, at], _coefficient(model, k, LEAK, i), _coefficient(model, k, V_MIN, i)
-    if node[bm.SPIKING] == 0:  # such neurons give v before its lower bound
-        pre = integrate(v, drive, leak, f32(-np.inf), i32(0))
-        v = v_min if pre < v_min else pre
+    left = state.refractory[sample, node[bm.REFRACTORY_AT] + i] if node[bm.REFRACTORY] == 1 else i32(0)
+    pre = integrate(state.v[sample, at], drive, _coefficient(model, k, LEAK, i), f32(-np.inf), left)
+    v_min = _coefficient(model, k, V_MIN, i)
+    if node[bm.SPIKING] == 0:
+        v = bound_below(pre, v_min)
         state.v[sample, at] = v
         return i32(0), v, pre, current
-    left = i32(0)
-    if node[bm.REFRACTORY] == 1:
-        left = state.refractory[sample, node[bm.REFRACTORY_AT] + i]
-    pre = integrate(v, drive, leak, v_min, left)
     soft = node[bm.SOFT] == 1
     threshold, by, theta = _coefficient(model, k, V_THRESHOLD, i), _coefficient(model, k, V_RESET, i), np.float64(0.0)
     if node[bm.THETA_AT] >= 0:
@@ -70,7 +68,7 @@ def advance_neuron(model, state, k, sample, i, x, analog, is_analog):
         if soft and node[bm.THETA_RESETS] == 1:
             by = adapted(by, theta)
     spikes = count_spikes(pre, threshold, left) if node[bm.MULTI] == 1 else i32(fire(pre, threshold, left))
-    v = reset(pre, by, soft, spikes) if spikes > i32(0) else pre
+    v = bound_below(reset(pre, by, soft, spikes) if spikes > i32(0) else pre, v_min)
     state.v[sample, at] = v
     if node[bm.REFRACTORY] == 1:
         left = i32(_coefficient(model, k, REFRACTORY_STEPS, i)) if spikes > i32(0) else i32(left - i32(1))

@@ -1,6 +1,6 @@
 """evsim: an event-driven spiking-network simulator."""
 
-from evsim import decoding, encoders, labelling, sinabs, snntorch, spikingjelly
+from evsim import decoding, encoders, labelling, sinabs, snntorch, spikingjelly, training
 from evsim._version import __version__
 from evsim.batch_input import EventInput, PoissonInput, RepeatedInput
 from evsim.batches import batches
@@ -23,29 +23,85 @@ from evsim.plasticity import PairSTDP
 from evsim.sequential import Sequential
 from evsim.simulation import Simulation
 from evsim.step_neurons import SpikingNeuron
+from evsim.surrogates import (
+    ATan,
+    FastSigmoid,
+    PiecewiseQuadratic,
+    Sigmoid,
+    SingleExponential,
+    SoftSign,
+    StraightThrough,
+    Surrogate,
+    Triangle,
+)
+from evsim.training import (
+    SGD,
+    Adam,
+    AdamW,
+    BCEWithLogits,
+    CosineAnnealingLR,
+    CountCrossEntropy,
+    ExponentialLR,
+    FirstSpike,
+    Loss,
+    MeanCrossEntropy,
+    Optimizer,
+    RateCrossEntropy,
+    RateMSE,
+    RateRegulariser,
+    StepLR,
+    Trainer,
+    clip_gradients,
+)
 
 __all__ = [
     "IAF",
     "LIF",
+    "SGD",
+    "ATan",
+    "Adam",
+    "AdamW",
     "AvgPool2d",
+    "BCEWithLogits",
     "Conv1d",
     "Conv2d",
+    "CosineAnnealingLR",
+    "CountCrossEntropy",
     "EventInput",
+    "ExponentialLR",
+    "FastSigmoid",
+    "FirstSpike",
     "Flatten",
     "Linear",
+    "Loss",
     "MaxPool2d",
+    "MeanCrossEntropy",
     "Network",
+    "Optimizer",
     "PairSTDP",
+    "PiecewiseQuadratic",
     "PoissonInput",
+    "RateCrossEntropy",
+    "RateMSE",
+    "RateRegulariser",
     "Recurrent",
     "RepeatedInput",
     "Sequential",
+    "Sigmoid",
     "Simulation",
+    "SingleExponential",
+    "SoftSign",
     "SpikingNeuron",
+    "StepLR",
+    "StraightThrough",
     "SumPool2d",
+    "Surrogate",
+    "Trainer",
+    "Triangle",
     "__version__",
     "all_to_all",
     "batches",
+    "clip_gradients",
     "decoding",
     "encoders",
     "explicit",
@@ -62,6 +118,7 @@ __all__ = [
     "sinabs",
     "snntorch",
     "spikingjelly",
+    "training",
     "uniform",
     "write_event_stream",
 ]

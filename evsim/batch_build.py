@@ -32,6 +32,9 @@ class Node:
     shape: Shape  # of a sample that leaves it, as the user sees it
     order: NDArray[np.int64]  # (n,) the user's number of each unit
     scale: float  # what its counts and values must be multiplied by: that of the pools before
+    order_in: NDArray[np.int64]  # the same two of what enters it
+    scale_in: float
+    connection: int | None = None  # the layer whose weights it has
     row: NDArray[np.int64] = field(default_factory=lambda: np.full(bm.N_COLUMNS, -1, np.int64))
     unit: float = 1.0
     neurons: NeuronModel | None = None
@@ -141,7 +144,7 @@ class _Builder:
         return BatchBuilt(model, self.nodes, self.channels, self.shape, initial_v, self.sizes)
 
     def _new_node(self, index: int, label: str, shape: Shape, order: NDArray[np.int64], scale: float) -> Node:
-        node = Node(label, index, shape, order, scale)
+        node = Node(label, index, shape, order, scale, self.order, self.scale)
         row = node.row
         row[bm.N_IN], row[bm.N_OUT] = self.order.size, order.size
         row[bm.COUNTED], row[bm.MOST] = self.most > 1, bm.MOST_SPIKES
@@ -179,6 +182,7 @@ class _Builder:
         if back is not None and node.row[bm.SPIKING] == 0:
             raise ValueError(f"{node.label}: its neurons, {type(neurons).__name__}, do not spike; they must")
         self._set_weights(node, connection, back)
+        node.connection = None if self.waiting is None else self.waiting[0]
         self.waiting = None
         self.scale, self.most = 1.0, HEADROOM if node.row[bm.MULTI] else 1
         self.order = order

@@ -22,13 +22,17 @@ class BatchEngine:
     """Runs samples through a compiled Sequential on the CPU."""
 
     def __init__(self, built: BatchBuilt, threads: int) -> None:
-        self._built = built
         self._threads = threads
         self._pool = ThreadPoolExecutor(max(threads - 1, 1), thread_name_prefix="evsim")
         sizes = built.model.node[:, [bm.N_IN, bm.N_OUT]]
         self._frame = -(-int(sizes.max()) // 64) * 64
         self._chunk = max(1, CHUNK_UNITS // self._frame)
         self._scratch: list[tuple[Any, ...]] = []
+        self.use(built)
+
+    def use(self, built: BatchBuilt) -> None:
+        """Take another model of the same layers from now on: other weights."""
+        self._built = built
 
     def new_state(self, n_samples: int) -> bm.BatchState:
         """The state of n samples before their first step."""

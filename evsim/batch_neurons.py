@@ -6,6 +6,7 @@ from evsim import batch_model as bm
 from evsim.dynamics import (
     MAX_SPIKES,
     adapted,
+    bound_below,
     count_spikes,
     decay_current,
     decay_theta,
@@ -50,33 +51,35 @@ def _receive_filtered(
 
 
 @register_jitable
-def _integrate(v, pre, n, value, at_leak, at_v_min):
-    """pre becomes v before a spike, for neurons without a refractory time."""
+def _integrate(v, pre, n, value, at_leak):
+    """pre becomes v before a spike and before its lower bound, for neurons without a refractory time."""
     for i in range(n):
-        pre[i] = integrate(v[i], pre[i], value[at_leak + i], value[at_v_min + i], i32(0))
+        pre[i] = integrate(v[i], pre[i], value[at_leak + i], f32(-np.inf), i32(0))
 
 
 @register_jitable
-def _integrate_refractory(v, pre, n, value, at_leak, at_v_min, refractory):
+def _integrate_refractory(v, pre, n, value, at_leak, refractory):
     for i in range(n):
-        pre[i] = integrate(v[i], pre[i], value[at_leak + i], value[at_v_min + i], refractory[i])
+        pre[i] = integrate(v[i], pre[i], value[at_leak + i], f32(-np.inf), refractory[i])
 
 
 @register_jitable
-def _fire_once(v, pre, n, value, at_threshold, at_reset, soft, count, at):
+def _fire_once(v, pre, n, value, at_threshold, at_reset, at_v_min, soft, count, at):
     for i in range(n):
         spikes = i32(fire(pre[i], value[at_threshold + i], i32(0)))
-        v[i] = reset(pre[i], value[at_reset + i], soft, spikes) if spikes > i32(0) else pre[i]
+        after = reset(pre[i], value[at_reset + i], soft, spikes) if spikes > i32(0) else pre[i]
+        v[i] = bound_below(after, value[at_v_min + i])
         count[at + i] = u16(spikes)
 
 
 @register_jitable
-def _fire_often(v, pre, n, value, at_threshold, at_reset, soft, count, at):
+def _fire_often(v, pre, n, value, at_threshold, at_reset, at_v_min, soft, count, at):
     """Returns the largest count."""
     most = i32(0)
     for i in range(n):
         spikes = count_spikes(pre[i], value[at_threshold + i], i32(0))
-        v[i] = reset(pre[i], value[at_reset + i], soft, spikes) if spikes > i32(0) else pre[i]
+        after = reset(pre[i], value[at_reset + i], soft, spikes) if spikes > i32(0) else pre[i]
+        v[i] = bound_below(after, value[at_v_min + i])
         count[at + i] = u16(spikes)
         most = spikes if spikes > most else most
     return most
@@ -84,8 +87,8 @@ def _fire_often(v, pre, n, value, at_threshold, at_reset, soft, count, at):
 
 @register_jitable
 def _fire_any(
-    v, pre, n, value, at_threshold, at_reset, at_steps, soft, multi, refractory, theta, theta_resets, plus, decay,
-    count, at,
+    v, pre, n, value, at_threshold, at_reset, at_v_min, at_steps, soft, multi, refractory, theta, theta_resets, plus,
+    decay, count, at,
 ):  # fmt: skip
     """The same with what few neurons have: refractory times, thresholds that adapt. Returns the largest count."""
     most = i32(0)
@@ -98,7 +101,8 @@ def _fire_any(
             threshold = adapted(threshold, theta[i])
             by = adapted(by, theta[i]) if theta_resets and soft else by
         spikes = count_spikes(pre[i], threshold, left) if multi else i32(fire(pre[i], threshold, left))
-        v[i] = reset(pre[i], by, soft, spikes) if spikes > i32(0) else pre[i]
+        after = reset(pre[i], by, soft, spikes) if spikes > i32(0) else pre[i]
+        v[i] = bound_below(after, value[at_v_min + i])
         if refractory.size > 0:
             refractory[i] = i32(value[at_steps + i]) if spikes > i32(0) else max(left - i32(1), i32(0))
         if theta.size > 0:
@@ -114,7 +118,7 @@ def _put_out_v(v, pre, n, value, at_leak, at_v_min, out, at):
     for i in range(n):
         pre[i] = integrate(v[i], pre[i], value[at_leak + i], f32(-np.inf), i32(0))
         out[at + i] = pre[i]
-        v[i] = value[at_v_min + i] if pre[i] < value[at_v_min + i] else pre[i]
+        v[i] = bound_below(pre[i], value[at_v_min + i])
 
 
 @register_jitable
@@ -150,19 +154,19 @@ def advance_neurons(model, state, k, sample, first, n, total, analog, is_analog,
         refractory, theta = state.refractory[sample, 0:0], state.theta[sample, 0:0]
         if node[bm.REFRACTORY] == 1:
             refractory = state.refractory[sample, node[bm.REFRACTORY_AT] + i : node[bm.REFRACTORY_AT] + i + i64(n)]
-            _integrate_refractory(v, pre, n, value, at_leak, at_v_min, refractory)
+            _integrate_refractory(v, pre, n, value, at_leak, refractory)
         else:
-            _integrate(v, pre, n, value, at_leak, at_v_min)
+            _integrate(v, pre, n, value, at_leak)
         if node[bm.THETA_AT] >= 0:
             theta = state.theta[sample, node[bm.THETA_AT] + i : node[bm.THETA_AT] + i + i64(n)]
         at_steps = u64(start[REFRACTORY_STEPS] + step[REFRACTORY_STEPS] * i)
         most = _fire_any(
-            v, pre, n, value, at_threshold, at_reset, at_steps, soft, node[bm.MULTI] == 1, refractory, theta,
+            v, pre, n, value, at_threshold, at_reset, at_v_min, at_steps, soft, node[bm.MULTI] == 1, refractory, theta,
             node[bm.THETA_RESETS] == 1, model.node_theta[k, 0], model.node_theta[k, 1], count, at,
         )  # fmt: skip
         return most <= i32(MAX_SPIKES)
-    _integrate(v, pre, n, value, at_leak, at_v_min)
+    _integrate(v, pre, n, value, at_leak)
     if node[bm.MULTI] == 1:
-        return _fire_often(v, pre, n, value, at_threshold, at_reset, soft, count, at) <= i32(MAX_SPIKES)
-    _fire_once(v, pre, n, value, at_threshold, at_reset, soft, count, at)
+        return _fire_often(v, pre, n, value, at_threshold, at_reset, at_v_min, soft, count, at) <= i32(MAX_SPIKES)
+    _fire_once(v, pre, n, value, at_threshold, at_reset, at_v_min, soft, count, at)
     return True

@@ -35,11 +35,15 @@ def decay_current(i, x, decay, gain):
 
 
 @register_jitable
+def bound_below(v, v_min):
+    """v, but never below v_min."""
+    return v_min if v < v_min else v  # not max(), which a GPU rounds otherwise: +0 above -0, and no nan
+
+
+@register_jitable
 def integrate(v, drive, leak, v_min, refractory):
     """The membrane potential before a spike: held while refractory, never below v_min."""
-    v_next = fma(leak, v, drive)
-    v_next = v_min if v_next < v_min else v_next  # not max(), which a GPU rounds otherwise: +0 above -0, and no nan
-    return v if refractory > i32(0) else v_next
+    return v if refractory > i32(0) else bound_below(fma(leak, v, drive), v_min)
 
 
 @register_jitable

@@ -40,7 +40,7 @@ __all__ = [
 def _cache_folder() -> str:
     package = Path(__file__).parent
     digest = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version}".encode())
-    for source in sorted(package.glob("*.py")):
+    for source in sorted(package.rglob("*.py")):
         digest.update(source.read_bytes())
     if "EVSIM_CACHE_DIR" in os.environ:
         base = Path(os.environ["EVSIM_CACHE_DIR"])

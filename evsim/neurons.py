@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim.distributions import Distribution
+from evsim.surrogates import ATan, Surrogate
 
 __all__ = ["IAF", "LIF", "Coefficients", "NeuronModel", "Parameter", "TimeConstants", "Values", "name_unknown"]
 
 Parameter = float | NDArray[Any] | Distribution
 TimeConstants = None | Parameter | tuple[Parameter, Parameter] | Mapping[str, Parameter]
 Values = Mapping[str, Any]  # resolved parameters: float64 scalars or (n,) arrays
+NO_NUMBERS = frozenset({"tau_syn", "surrogate", "detach_reset"})  # fields that every model may have
 Model = TypeVar("Model")
 
 
@@ -85,6 +87,8 @@ class NeuronModel:
     v_recorded: ClassVar[str] = "v"  # what a recording of v holds: "v" after the reset, or "v_pre_reset"
     tau_syn: TimeConstants
     v_reset: Any
+    surrogate: Surrogate  # what training takes for the derivative of a spike
+    detach_reset: Any  # whether training leaves out the reset's share of it
 
     def receptors(self) -> dict[str, Parameter | None]:
         """Receptor names and their time constants (ms; None is a delta synapse)."""
@@ -111,7 +115,7 @@ class NeuronModel:
         named = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)  # type: ignore[arg-type]
-            if field.name not in ("tau_syn", *self.options) and getattr(self, field.name) is not None
+            if field.name not in NO_NUMBERS | self.options and getattr(self, field.name) is not None
         }
         for receptor, tau in self.receptors().items():
             if tau is not None:
@@ -129,6 +133,20 @@ class NeuronModel:
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of the update for a step of dt (ms)."""
         raise NotImplementedError
+
+    def learned(self) -> dict[str, NDArray[np.float32]]:
+        """Parameters that training changes, by name; `parameter_gradients` and `with_learned` know the same names."""
+        return {}
+
+    def with_learned(self, values: Mapping[str, Any]) -> "NeuronModel":
+        """The same neurons with other values of what is learned."""
+        return self
+
+    def parameter_gradients(
+        self, pre: NDArray[Any], spikes: NDArray[Any], gradient: NDArray[Any]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Gradients of what is learned, from v before the reset, spikes, and the gradient of the input; (T, B, n)."""
+        return {}
 
     def _reset(self, values: Values) -> tuple[Any, bool]:
         """The reset value of the update, and whether the reset is soft."""
@@ -176,6 +194,7 @@ class LIF(NeuronModel):
     i_bias : constant current.
     v_min : lower bound of v.
     theta_plus, tau_theta : adaptation of the threshold, mV and ms; one number each.
+    surrogate, detach_reset : for training (see `evsim.training`).
     """
 
     tau_mem: Parameter = 20.0
@@ -189,6 +208,8 @@ class LIF(NeuronModel):
     v_min: Parameter = -np.inf
     theta_plus: float = 0.0
     tau_theta: float = np.inf
+    surrogate: Surrogate = ATan()
+    detach_reset: bool = False
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The exact propagators for a step of dt (ms)."""
@@ -237,6 +258,7 @@ class IAF(NeuronModel):
     r_mem : > 0: what a unit of current adds to v in 1 ms.
     i_bias : constant current.
     v_min : lower bound of v.
+    surrogate, detach_reset : for training (see `evsim.training`).
     """
 
     tau_syn: TimeConstants = None
@@ -247,6 +269,8 @@ class IAF(NeuronModel):
     r_mem: Parameter = 1.0
     i_bias: Parameter = 0.0
     v_min: Parameter = -np.inf
+    surrogate: Surrogate = ATan()
+    detach_reset: bool = False
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The exact propagators for a step of dt (ms)."""

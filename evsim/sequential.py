@@ -1,7 +1,7 @@
 """`Sequential`: layers and neurons one behind the other, fed with batches."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from evsim.io.layer_file import create_layer_file
 from evsim.layer_network import add_layers
 from evsim.layer_record import LayerRecord
 from evsim.layer_summary import summarise
+from evsim.layer_values import as_array, as_seen, checked_input
 from evsim.layers import Connection, Flatten, Layer, Linear, Recurrent
 from evsim.network import Network, Population, Slice
 from evsim.neurons import NeuronModel
@@ -81,6 +82,7 @@ class Sequential:
         self.backend = choose_batch_backend(backend)
         self._records: list[LayerRecord] = []
         self._built: BatchBuilt | None = None
+        self._engine: Any = None
         self._shape: Shape = ()
         self._versions: list[int] = []
         self._draw_weights()
@@ -105,8 +107,8 @@ class Sequential:
 
         What stops a run on its way resets the state.
         """
-        given = _checked_input(x)
-        built, engine, state = self._begin(given.shape[1], given.shape[2:])
+        given = checked_input(x)
+        built, engine, state = self.begin(given.shape[1], given.shape[2:])
         last = len(built.nodes) - 1
         asked = [
             (record, variable, self._node(built, record.layer))
@@ -125,14 +127,14 @@ class Sequential:
         for (record, variable, k), values in zip(asked, recorded, strict=True):
             node = built.nodes[k]
             scale = node.neurons.v_scale() if node.neurons is not None and variable == "v" else 1.0
-            record.append(variable, _as_seen(node, values, scale * node.scale))
-        return _as_seen(built.nodes[last], output, built.nodes[last].scale).reshape(*given.shape[:2], *built.shape)
+            record.append(variable, as_seen(node, values, scale * node.scale))
+        return as_seen(built.nodes[last], output, built.nodes[last].scale).reshape(*given.shape[:2], *built.shape)
 
     def step(self, x: Any) -> NDArray[np.float32]:
         """Run one step: x (B, ...) to (B, ...)."""
         if isinstance(x, BatchInput):
             raise TypeError(f"step: x is a {type(x).__name__} of {len(x)} steps; call the network with it")
-        result: NDArray[np.float32] = self(_as_array(x)[np.newaxis])[0]
+        result: NDArray[np.float32] = self(as_array(x)[np.newaxis])[0]
         return result
 
     def reset(self) -> None:
@@ -240,6 +242,46 @@ class Sequential:
         self._build(shape)
         return add_layers(network, name, self.layers, shape, source, self.seed)
 
+    def parameters(self) -> dict[str, NDArray[np.float32]]:
+        """All weights, biases and learned parameters of neurons, by PyTorch's names: "0.weight", "0.bias", ..."""
+        made = {}
+        for index, layer in enumerate(self.layers):
+            name, connection = (
+                (f"{index}.connection", layer.connection) if isinstance(layer, Recurrent) else (f"{index}", layer)
+            )
+            if isinstance(connection, Connection):
+                made[f"{name}.weight"] = connection.weight
+                if connection.bias is not None:
+                    made[f"{name}.bias"] = connection.bias
+            neurons = layer.neurons if isinstance(layer, Recurrent) else layer
+            if isinstance(neurons, NeuronModel):
+                made.update({f"{index}.{each}": value for each, value in neurons.learned().items()})
+        return made
+
+    def load_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Set weights, biases and learned parameters by the names of `parameters`; others stay.
+
+        Raises
+        ------
+        KeyError : an unknown name. ValueError : a wrong shape.
+        """
+        known = self.parameters()
+        learned: dict[int, dict[str, Any]] = {}
+        for name, value in parameters.items():
+            if name not in known:
+                raise checks.nearest("Sequential", "parameter", name, list(known))
+            index, *_, attribute = name.split(".")
+            layer = self.layers[int(index)]
+            connection = layer.connection if isinstance(layer, Recurrent) else layer
+            if isinstance(connection, Connection) and attribute in ("weight", "bias"):
+                setattr(connection, attribute, value)
+            else:
+                learned.setdefault(int(index), {})[attribute] = value
+        for place, values in learned.items():
+            layer = self.layers[place]
+            assert isinstance(layer, NeuronModel)
+            self.layers[place] = layer.with_learned(values)
+
     def __len__(self) -> int:
         return len(self.layers)
 
@@ -263,7 +305,7 @@ class Sequential:
         self._draw_weights()
         return build_batch(self.layers, shape, self.dt, self.seed)
 
-    def _begin(self, n_samples: int, shape: Shape) -> tuple[BatchBuilt, Any, bm.BatchState]:
+    def begin(self, n_samples: int, shape: Shape) -> tuple[BatchBuilt, Any, bm.BatchState]:
         """What a call with so many samples of this shape runs on."""
         if self._state is not None and (self._state.v.shape[0], self._shape) != (n_samples, shape):
             raise ValueError(
@@ -271,16 +313,20 @@ class Sequential:
                 f"{self._state.v.shape[0]} of shape {self._shape}; call reset() first"
             )
         if self._built is None or self._shape != shape or self._versions != self._weight_versions():
+            same = self._shape == shape
             self._built, self._shape = self._build(shape), shape
-            self._engine = _make_engine(self.backend, self._built, self.threads)
+            if same and self._engine is not None:
+                self._engine.use(self._built)
+            else:
+                self._engine = _make_engine(self.backend, self._built, self.threads)
             self._versions = self._weight_versions()
         if self._state is None:
             self._state = self._engine.new_state(n_samples)
         return self._built, self._engine, self._state
 
     def _weight_versions(self) -> list[int]:
-        connections = [layer.connection if isinstance(layer, Recurrent) else layer for layer in self.layers]
-        return [connection.version for connection in connections if isinstance(connection, Connection)]
+        layers = [layer.connection if isinstance(layer, Recurrent) else layer for layer in self.layers]
+        return [layer.version if isinstance(layer, Connection) else id(layer) for layer in layers]
 
     def _index(self, layer: int | Layer | NeuronModel) -> int:
         if isinstance(layer, int | np.integer):
@@ -309,36 +355,3 @@ def _make_engine(backend: str, built: BatchBuilt, threads: int) -> Any:
     from evsim.cuda_kernels.batch_engine import CudaBatchEngine
 
     return CudaBatchEngine(built)
-
-
-def _checked_input(x: Any) -> BatchInput | NDArray[Any]:
-    if not isinstance(x, BatchInput):
-        return _as_array(x, 2, "(T, B, ...)")
-    if 0 in x.shape:
-        raise ValueError(f"input: x is an input of shape {x.shape}; it must be (T, B, ...), none of them 0")
-    return x
-
-
-def _as_array(x: Any, n_dimensions: int = 1, shape: str = "(B, ...)") -> NDArray[Any]:
-    """x as a contiguous array of float32, or of uint8 where it was of these or of bool."""
-    try:
-        array = np.asarray(x)
-    except ValueError:
-        array = np.array(None)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"input: x has dtype {array.dtype}; it must be an array of numbers")
-    if array.ndim < n_dimensions or 0 in array.shape:
-        raise ValueError(f"input: x has shape {array.shape}; it must be {shape}, none of them 0")
-    with np.errstate(over="ignore"):  # refused as not finite
-        return np.ascontiguousarray(array, np.uint8 if array.dtype in (np.bool_, np.uint8) else np.float32)
-
-
-def _as_seen(node: Node, values: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
-    """A node's values (T, B, units) in the order and shape that the user knows."""
-    if scale != 1.0:
-        values = values * np.float32(scale)
-    if (np.diff(node.order) != 1).any():
-        seen = np.empty_like(values)
-        seen[:, :, node.order] = values
-        values = seen
-    return values.reshape(*values.shape[:2], *node.shape)

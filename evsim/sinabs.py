@@ -8,7 +8,8 @@ Time constants are in steps; alpha = exp(-1 / tau). A step is
     v <- v - n * spike_threshold  (reset "subtract")  or 0 where it spiked  (reset "zero");  v >= min_v_mem
 
 sinabs' arguments that are functions are words here: spike_fn MultiSpike or SingleSpike is multi_spike True or False,
-reset_fn MembraneSubtract() or MembraneReset() is reset "subtract" or "zero". Recurrent variants: `evsim.Recurrent`.
+reset_fn MembraneSubtract() or MembraneReset() is reset "subtract" or "zero", surrogate_grad_fn is surrogate.
+Recurrent variants: `evsim.Recurrent`.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 
 from evsim.neurons import Coefficients, Parameter, Values, name_unknown
 from evsim.step_neurons import StepNeuron
+from evsim.surrogates import SingleExponential, Surrogate
 
 __all__ = ["ALIF", "IAF", "LIF", "ConstantLeakIAF", "ExpLeak"]
 
@@ -40,6 +42,11 @@ class _Layer(StepNeuron):
     def __post_init__(self) -> None:
         if self.reset not in RESETS:
             raise ValueError(f"{type(self).__name__}: reset is {self.reset!r}; it must be one of {', '.join(RESETS)}")
+
+    @property
+    def detach_reset(self) -> bool:
+        """MembraneReset lets no gradient through the spikes, MembraneSubtract does."""
+        return self.reset == "zero"
 
     def _filtered(self, values: Values, alpha_mem: Any, share: Any, **more: Any) -> Coefficients:
         """v <- alpha_mem * v + share * i, with the input filtered by tau_syn where there is one."""
@@ -77,6 +84,7 @@ class IAF(_Layer):
     reset: str = "subtract"
     tau_syn: Parameter | None = None
     min_v_mem: Parameter | None = None
+    surrogate: Surrogate = SingleExponential()
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
@@ -103,6 +111,7 @@ class LIF(_Layer):
     reset: str = "subtract"
     min_v_mem: Parameter | None = None
     norm_input: bool = True
+    surrogate: Surrogate = SingleExponential()
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
@@ -125,6 +134,7 @@ class ExpLeak(_Layer):
     tau_mem: Parameter
     min_v_mem: Parameter | None = None
     norm_input: bool = False
+    surrogate: Surrogate = SingleExponential()
 
     reset = "zero"  # which never comes
 
@@ -161,6 +171,7 @@ class ALIF(_Layer):
     reset: str = "subtract"
     min_v_mem: Parameter | None = None
     norm_input: bool = True
+    surrogate: Surrogate = SingleExponential()
 
     one_for_all: ClassVar[frozenset[str]] = frozenset({"tau_adapt", "adapt_scale"})
 
@@ -206,6 +217,7 @@ class ConstantLeakIAF(_Layer):
     multi_spike: bool = True
     reset: str = "subtract"
     min_v_mem: Parameter | None = None
+    surrogate: Surrogate = SingleExponential()
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from evsim.neurons import Coefficients, Parameter, Values, name_unknown
 from evsim.step_neurons import StepNeuron
+from evsim.surrogates import ATan, Surrogate
 
 __all__ = ["Leaky", "Synaptic"]
 
@@ -24,6 +25,7 @@ class _Cell(StepNeuron):
     options: ClassVar[frozenset[str]] = frozenset({"reset_mechanism"})
     v_recorded: ClassVar[str] = "v_pre_reset"
     reset_mechanism: str
+    detach_reset = True  # snnTorch detaches it
 
     def __post_init__(self) -> None:
         if self.reset_mechanism not in RESETS:
@@ -65,6 +67,7 @@ class Leaky(_Cell):
     beta: Parameter
     threshold: Parameter = 1.0
     reset_mechanism: str = "subtract"
+    surrogate: Surrogate = ATan()
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
@@ -87,6 +90,7 @@ class Synaptic(_Cell):
     beta: Parameter
     threshold: Parameter = 1.0
     reset_mechanism: str = "subtract"
+    surrogate: Surrogate = ATan()
 
     def currents(self) -> list[str]:
         """syn is one."""

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evsim.neurons import Coefficients, NeuronModel, Parameter, TimeConstants, Values, name_unknown
+from evsim.surrogates import ATan, Surrogate
 
 __all__ = ["SpikingNeuron", "StepNeuron"]
 
@@ -67,10 +68,13 @@ class SpikingNeuron(StepNeuron):
     ----------
     threshold : v at which it spikes, > 0.
     decay : what is left of v after a step, in [0, 1].
+    surrogate, detach_reset : for training (see `evsim.training`).
     """
 
     threshold: Parameter = 1.0
     decay: float = 0.9
+    surrogate: Surrogate = ATan()
+    detach_reset: bool = False
 
     limits: ClassVar[dict[str, tuple[float, bool, str]]] = {
         "threshold": (0.0, False, ""),

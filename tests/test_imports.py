@@ -15,7 +15,9 @@ LEVELS = [
     ["plotting_frames", "plotting_style"],
     ["plotting_confusion", "plotting_layers", "plotting_recordings", "plotting_tiles"],
     ["distributions", "plotting", "tally", "learning", "cuda_kernels.machine_code"],
-    ["checks", "neurons", "plastic_dynamics", "cuda_kernels.phases", "encoding_kernels", "batch_model"],
+    ["checks", "plastic_dynamics", "cuda_kernels.phases", "encoding_kernels", "batch_model"],
+    ["surrogates", "training.losses", "training.optimizers", "training.schedules", "training.backward_kernels"],
+    ["neurons"],
     [
         "batch_delivery",
         "batch_input",
@@ -49,10 +51,21 @@ LEVELS = [
     ["stimuli", "plastic"],
     ["memory", "synapses", "rates"],
     ["batch_build", "cpu_maker", "cuda_kernels.maker"],
-    ["batch_engine", "cuda_kernels.batch_engine", "build", "backend", "layer_network", "layer_record", "layer_summary"],
+    [
+        "batch_engine",
+        "cuda_kernels.batch_engine",
+        "build",
+        "backend",
+        "layer_network",
+        "layer_record",
+        "layer_summary",
+        "layer_values",
+    ],
     ["sequential", "learner", "recorder", "cpu_engine", "cuda_kernels.engine", "synapse_list"],
-    ["weights"],
-    ["diagnosis", "snapshots", "trained"],
+    ["training.images"],
+    ["weights", "training.backward"],
+    ["training.trainer"],
+    ["diagnosis", "snapshots", "trained", "training"],
     ["simulation", "reference_networks"],
     ["experiment", "cuda_kernels.kernel_table"],
     ["__main__", "__init__"],
@@ -113,12 +126,17 @@ ONLY = {
     "cuda_kernels.machine_code": {"cuda_kernels.target"},
     "construction": {"jit", "philox", "connectivity"},
     "network": {"checks", "connectivity", "distributions", "neuron_checks", "neurons", "plasticity"},
+    "surrogates": {"checks"},
+    "training.losses": {"checks", "decoding"},
+    "training.optimizers": {"checks", "jit"},
+    "training.schedules": {"checks"},
 }
 MODULES = {
-    ".".join(path.relative_to(folder.parent).with_suffix("").parts).removeprefix("evsim."): path
-    for folder in (ROOT / "evsim", ROOT / "io", ROOT / "cuda_kernels")
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix("evsim."): path
+    for folder in (ROOT / "evsim", ROOT / "io", ROOT / "cuda_kernels", ROOT / "evsim" / "training")
     for path in sorted(folder.glob("*.py"))
 }
+MODULES["training"] = MODULES.pop("training.__init__")
 
 
 class WithoutTypes(ast.NodeTransformer):

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from evsim import batch_model as bm
 from evsim.batch_build import BatchBuilt, Node
 from evsim.batch_input import EventInput, PoissonInput
+from evsim.layer_values import as_frames, as_seen, checked_input
 from evsim.layers import Connection, Conv2d, Recurrent
 from evsim.model import V_THRESHOLD
-from evsim.sequential import Sequential, as_frames, as_seen
+from evsim.sequential import Sequential
 from evsim.training import backward_kernels as kernels
 from evsim.training.images import pool_gradient, source_gradient
 
@@ -46,7 +47,7 @@ def forward(net: Sequential, x: Any, input_gradient: bool = False) -> tuple[F4, 
     ------
     NotImplementedError : neurons that cannot be trained (refractory times, thresholds that adapt).
     """
-    given = net.checked_input(x)
+    given = checked_input(x)
     if isinstance(given, PoissonInput):
         given = given.events()
     built, engine, state = net.begin(given.shape[1], given.shape[2:])
@@ -54,14 +55,15 @@ def forward(net: Sequential, x: Any, input_gradient: bool = False) -> tuple[F4, 
     for node in built.nodes:
         if node.row[bm.REFRACTORY] == 1 or node.row[bm.THETA_AT] >= 0:
             raise NotImplementedError(
-                f"{node.label}: neurons with a refractory time or an adaptive threshold do not train"
+                f"{node.label}: neurons with a refractory time or an adaptive threshold cannot be trained"
             )
     spiking = [k for k in nodes if built.nodes[k].row[bm.NEURONS] == 1]
     requests = [(k, bm.SPIKES) for k in nodes] + [(k, bm.V_PRE_RESET) for k in spiking]
     kept = engine.run(state, given, requests)
     frames, pre = kept[: len(nodes)], dict(zip(spiking, kept[len(nodes) :], strict=True))
     last = built.nodes[-1]
-    return as_seen(last, frames[-1], last.scale), Backward(net, built, given, frames, pre, input_gradient)
+    output = as_seen(last, frames[-1], last.scale).reshape(*given.shape[:2], *built.shape)
+    return output, Backward(net, built, given, frames, pre, input_gradient)
 
 
 class Backward:
@@ -89,9 +91,7 @@ class Backward:
         layers : of what other layers give, by their index: from penalties on their activity, for example.
         """
         nodes, gradients = self._built.nodes, dict[str, F4]()
-        extra = {
-            index: _as_units(node, g) for index, g in (layers or {}).items() for node in nodes if node.layer == index
-        }
+        extra = {node.layer: _as_units(node, layers[node.layer]) for node in nodes if layers and node.layer in layers}
         given = _as_units(nodes[-1], output_gradient) * np.float32(nodes[-1].scale)
         with ThreadPoolExecutor(self._net.threads) as pool:
             for k in reversed(range(len(nodes))):
@@ -102,47 +102,32 @@ class Backward:
                 if node.row[bm.KIND] == bm.POOL:
                     given = pool_gradient(node.row, self._frame_before(k), self._frames[k], given)
                     continue
-                connection = self._connection(node)
+                connection = None if node.connection is None else self._net.layers[node.connection]
                 back = self._net.layers[node.layer]
                 if isinstance(back, Recurrent):
                     given = self._through_recurrent(k, back, given, gradients)
                 elif node.row[bm.NEURONS] == 1:
                     given = self._through_neurons(k, given, pool, gradients)
-                if connection is not None:
-                    name = str(next(i for i, each in enumerate(self._net.layers) if each is connection))
+                if isinstance(connection, Connection):
+                    name = node.connection
                     gradients[f"{name}.weight"] = self._weight_gradient(k, connection, given, pool)
                     if connection.bias is not None:
                         gradients[f"{name}.bias"] = _bias_gradient(connection, given)
-                    given = source_gradient(connection, node, self._order_before(k), given) if wanted else given
+                    given = source_gradient(connection, node, given) if wanted else given
                 elif wanted:
-                    given = given * np.float32(self._scale_before(k))
+                    given = given * np.float32(node.scale_in)
         if self._wants_input:
-            order, shape = self._order_before(0), self._given.shape
             x = np.empty(given.shape, np.float32)
-            x[:, :, order] = given
-            gradients["x"] = x.reshape(shape)
+            x[:, :, nodes[0].order_in] = given
+            gradients["x"] = x.reshape(self._given.shape)
         return gradients
-
-    def _connection(self, node: Node) -> Connection | None:
-        """The connection of a node: the layer itself, or the one before its neurons."""
-        index = node.layer
-        layer = self._net.layers[index]
-        if isinstance(layer, Connection):
-            return layer
-        return node.connection
-
-    def _order_before(self, k: int) -> NDArray[np.int64]:
-        return self._built.nodes[k - 1].order if k > 0 else self._built.order
-
-    def _scale_before(self, k: int) -> float:
-        return self._built.nodes[k - 1].scale if k > 0 else 1.0
 
     def _frame_before(self, k: int) -> F4:
         """What enters node k, (T, B, units)."""
         if k > 0:
             return self._frames[k - 1]
         if self._source is None:
-            self._source = as_frames(self._given, self._built.order)
+            self._source = as_frames(self._given, self._built.nodes[0].order_in)
         return self._source
 
     def _slope(self, k: int) -> F4:
@@ -166,7 +151,12 @@ class Backward:
             model.parameter_start[k], model.parameter_step[k], bool(node.row[bm.SOFT]), node.neurons.detach_reset,
             bool(node.row[bm.FILTERED]), spiking,
         )  # fmt: skip
-        _for_groups(pool, pre.shape[1], lambda _, a, b: kernels.through_neurons(*shared, a, b, gradient))
+        scratch = np.empty((GROUPS, 2, node.size), np.float32)
+
+        def work(group: int, first: int, stop: int) -> None:
+            kernels.through_neurons(*shared, first, stop, gradient, *scratch[group])
+
+        _for_groups(pool, pre.shape[1], work)
         for name, each in node.neurons.parameter_gradients(pre, self._frames[k], gradient).items():
             gradients[f"{node.layer}.{name}"] = each
         return gradient
@@ -216,11 +206,11 @@ class Backward:
                     kernels.add_linear_gradient(*events, gradient, sample, sums[group])
 
         _for_groups(pool, n_samples, add)
-        total = sums.sum(axis=0) * np.float32(self._scale_before(k))
+        total = sums.sum(axis=0) * np.float32(self._built.nodes[k].scale_in)
         if isinstance(connection, Conv2d):
             return np.ascontiguousarray(total.transpose(3, 0, 1, 2)).reshape(connection.weight.shape)
         made = np.empty((n_out, n_in), np.float32)
-        made[:, self._order_before(k)] = total.T
+        made[:, self._built.nodes[k].order_in] = total.T
         return made
 
     def _events(self, k: int, sample: int) -> tuple[Any, Any, Any]:
@@ -270,7 +260,10 @@ class _Neurons:
             keeps = np.float32(1.0) - through_reset * v_reset
         else:
             keeps = (self._count[t] == 0) + through_reset * (v_reset - h)
-        dv = np.where(h > self._value(kernels.V_MIN), self._dv, np.float32(0.0))
+        v: Any = h
+        if self._spiking:
+            v = h - self._count[t] * v_reset if self._soft else np.where(self._count[t] > 0, v_reset, h)
+        dv = np.where(v > self._value(kernels.V_MIN), self._dv, np.float32(0.0))
         dh = (given * slope if self._spiking else given) + dv * keeps
         dx = self._value(kernels.JUMP) * dh
         self._dv = self._value(kernels.LEAK) * dh

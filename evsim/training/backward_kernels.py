@@ -17,7 +17,7 @@ u64 = np.uint64
 
 @compile_kernel
 def through_neurons(
-    pre, count, slope, given, value, start, step, soft, detach, filtered, spiking, first, stop, gradient
+    pre, count, slope, given, value, start, step, soft, detach, filtered, spiking, first, stop, gradient, dv, di
 ):  # fmt: skip
     """From the gradient of a layer's output to that of its input x, for samples [first, stop).
 
@@ -36,9 +36,9 @@ def through_neurons(
     given : the gradient of the output.
     value, start, step : coefficients of the layer, as in BatchModel.
     gradient : dx, written.
+    dv, di : (n,), scratch.
     """
     n_steps, n = pre.shape[0], u64(pre.shape[2])
-    dv, di = np.zeros(n, np.float32), np.zeros(n, np.float32)
     at_leak, at_reset, at_v_min = u64(start[LEAK]), u64(start[V_RESET]), u64(start[V_MIN])
     at_jump, at_gain = u64(start[JUMP]), u64(start[GAIN])
     at_coupling, at_decay = u64(start[COUPLING]), u64(start[DECAY])
@@ -59,7 +59,10 @@ def through_neurons(
                     keeps = f32(1.0) - through_reset * v_reset
                 else:
                     keeps = (f32(1.0) if s[i] == f32(0.0) else f32(0.0)) + through_reset * (v_reset - h[i])
-                goes_on = dv[i] if h[i] > value[at_v_min + by_v_min * i] else f32(0.0)
+                v = h[i]
+                if spiking:
+                    v = h[i] - s[i] * v_reset if soft else (h[i] if s[i] == f32(0.0) else v_reset)
+                goes_on = dv[i] if v > value[at_v_min + by_v_min * i] else f32(0.0)
                 dh = (ds[i] * d[i] if spiking else ds[i]) + goes_on * keeps
                 dx[i] = value[at_jump + by_jump * i] * dh
                 dv[i] = value[at_leak + by_leak * i] * dh
@@ -91,7 +94,7 @@ def list_events(frames, sample, start, index, times):
 
 @compile_kernel
 def add_linear_gradient(start, index, times, gradient, sample, weight_gradient):
-    """weight_gradient (sources, targets) += each source's spikes times the gradient dx (T, B, targets), tile by tile."""
+    """weight_gradient (sources, targets) += each source's spikes times gradient (T, B, targets), tile by tile."""
     n_steps, n_out = gradient.shape[0], gradient.shape[2]
     for first in range(0, n_out, TILE):
         n = u64(min(TILE, n_out - first))

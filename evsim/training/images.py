@@ -13,13 +13,13 @@ F4 = NDArray[np.float32]
 CHUNK = 2**22  # entries of a matrix product made at a time
 
 
-def source_gradient(connection: Connection, node: Node, order: NDArray[np.int64], gradient: F4) -> F4:
+def source_gradient(connection: Connection, node: Node, gradient: F4) -> F4:
     """The gradient of what enters a connection, from that of its targets; both (T, B, units)."""
     scale = np.float32(node.scale_in)
     frames = gradient.reshape(-1, gradient.shape[2])
     if not isinstance(connection, Conv2d):
-        made = frames @ (connection.weight[:, order] * scale)
-        return made.reshape(*gradient.shape[:2], order.size)
+        made = frames @ (connection.weight[:, node.order_in] * scale)
+        return made.reshape(*gradient.shape[:2], node.order_in.size)
     row = node.row
     rows, columns, channels = (int(row[j]) for j in (bm.IN_ROWS, bm.IN_COLUMNS, bm.IN_CHANNELS))
     out = int(row[bm.OUT_ROWS]), int(row[bm.OUT_COLUMNS])

@@ -1,0 +1,232 @@
+"""`Trainer`: epochs and batches, evaluation, the best model, history, interrupt and resume."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from evsim import checks
+from evsim.batches import shuffled
+from evsim.io.training_file import read_training, write_training
+from evsim.layers import Recurrent
+from evsim.neurons import NeuronModel
+from evsim.sequential import Sequential
+from evsim.training.backward import forward
+from evsim.training.losses import Loss, RateRegulariser
+from evsim.training.optimizers import Optimizer, clip_gradients
+
+SILENT, SATURATED = 1e-3, 0.9  # spikes of a neuron in a step, below and above which a layer is told
+
+Encoder = Callable[[NDArray[Any], int], Any]
+
+
+@dataclass
+class Position:
+    """How far training has come."""
+
+    epoch: int = 0
+    batch: int = 0
+    sums: dict[str, float] = field(default_factory=dict)  # of the epoch so far, over samples
+
+
+class Trainer:
+    """Trains a `Sequential` by backpropagation through time.
+
+        trainer = evsim.Trainer(net, loss=evsim.RateMSE(), optimizer=evsim.Adam(lr=1e-3),
+                                encoder=lambda x, first: evsim.encoders.poisson(x, 100, seed=1, first_sample=first))
+        trainer.fit(images, labels, epochs=5, batch_size=64, validation=(test_images, test_labels))
+
+    In each batch the state is reset, the loss and its gradients are computed, and the optimiser takes a step.
+
+    Parameters
+    ----------
+    net : Sequential
+    loss : a loss of `evsim.training`, of the output (T, B, ...) and the targets of a batch.
+    optimizer : SGD, Adam, AdamW.
+    encoder : callable (x (B, ...), number of the first sample) -> input of T steps, optional
+        The number counts the samples of all epochs, so that each has random spikes of its own. Without an encoder x is
+        (N, T, ...).
+    schedule : callable, optional
+        Factor of the learning rate, from the epoch.
+    clip_norm : float, optional
+        Largest norm of all gradients together.
+    regularisers : {layer index: RateRegulariser}, optional
+        Penalties on the rates of layers.
+    seed : int
+        Of the order of samples.
+
+    Attributes
+    ----------
+    history : {"loss": [...], "accuracy": [...], "rate.<layer>": [...], "validation_loss": ...}, one entry an epoch.
+    """
+
+    def __init__(
+        self,
+        net: Sequential,
+        loss: Loss,
+        optimizer: Optimizer,
+        encoder: Encoder | None = None,
+        schedule: Callable[[int], float] | None = None,
+        clip_norm: float | None = None,
+        regularisers: Mapping[int, RateRegulariser] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.net, self.loss, self.optimizer = net, loss, optimizer
+        self.encoder = encoder if encoder is not None else _swap_axes
+        self.schedule = schedule
+        self.clip_norm = clip_norm
+        self.regularisers = dict(regularisers or {})
+        self.seed = checks.size("Trainer", "seed", seed, high=2**64 - 1)
+        self.history: dict[str, list[float]] = {}
+        self._position = Position()
+        self._neurons = [i for i, layer in enumerate(net) if isinstance(layer, NeuronModel | Recurrent)]
+
+    def train_batch(self, x: Any, y: Any, first_sample: int = 0, factor: float = 1.0) -> dict[str, float]:
+        """One step on a batch; returns loss, accuracy and the rate of each neuron layer."""
+        self.net.reset()
+        output, backward = forward(self.net, self.encoder(x, first_sample))
+        loss, gradient = self.loss(output, y)
+        figures = {"accuracy": float(np.mean(self.loss.predict(output) == y))}
+        layers = {}
+        for index in self._neurons:
+            spikes = backward.frames(index)
+            figures[f"rate.{index}"] = float(spikes.mean())
+            if index in self.regularisers:
+                penalty, layers[index] = self.regularisers[index](spikes)
+                loss += penalty
+        gradients = backward(gradient, layers)
+        if self.clip_norm is not None:
+            gradients = clip_gradients(gradients, self.clip_norm)
+        self.net.load_parameters(self.optimizer.update(self.net.parameters(), gradients, factor))
+        return {"loss": loss, **figures}
+
+    def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> dict[str, float]:
+        """Loss and accuracy on other samples; nothing is learned."""
+        sums = {"loss": 0.0, "accuracy": 0.0}
+        for first in range(0, len(x), batch_size):
+            part, wanted = x[first : first + batch_size], y[first : first + batch_size]
+            self.net.reset()
+            output = self.net(self.encoder(part, first))
+            sums["loss"] += self.loss(output, wanted)[0] * len(part)
+            sums["accuracy"] += float(np.sum(self.loss.predict(output) == wanted))
+        return {name: value / len(x) for name, value in sums.items()}
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        epochs: int,
+        batch_size: int = 64,
+        validation: tuple[Any, Any] | None = None,
+        checkpoint: str | Path | None = None,
+        best: str | Path | None = None,
+    ) -> dict[str, list[float]]:
+        """Train until `epochs` epochs are done in all; returns the history.
+
+        Parameters
+        ----------
+        x, y : (N, ...) samples and their targets.
+        epochs : counted from the first fit.
+        batch_size : samples of a batch; the last one of an epoch may be smaller.
+        validation : (x, y) to evaluate after each epoch.
+        checkpoint : HDF5 file written after each epoch, and at an interrupt (Ctrl-C); `resume` goes on from it.
+        best : HDF5 file of the parameters with the best accuracy: of validation, where there is one.
+        """
+        checks.size("fit", "batch_size", batch_size, 1)
+        if len(x) != len(y):
+            raise ValueError(f"fit: there are {len(x)} samples and {len(y)} targets; there must be as many of each")
+        n_batches = -(-len(x) // batch_size)
+        position = self._position
+        try:
+            while position.epoch < epochs:
+                order = shuffled(len(x), self.seed, position.epoch)
+                factor = 1.0 if self.schedule is None else self.schedule(position.epoch)
+                with tqdm(
+                    total=n_batches,
+                    initial=position.batch,
+                    desc=f"epoch {position.epoch + 1}",
+                    unit="batch",
+                    disable=None,
+                ) as bar:
+                    while position.batch < n_batches:
+                        self._step(x, y, order, batch_size, factor)
+                        bar.set_postfix(self._means(), refresh=False)
+                        bar.update()
+                self._end_epoch(validation, best)
+                if checkpoint is not None:
+                    self.save(checkpoint)
+        except KeyboardInterrupt:
+            if checkpoint is not None:
+                self.save(checkpoint)
+            raise
+        return self.history
+
+    def save(self, path: str | Path) -> None:
+        """Keep parameters, the optimiser's state, history and position in an HDF5 file."""
+        position = self._position
+        where = {"epoch": position.epoch, "batch": position.batch, "seed": self.seed}
+        write_training(Path(path), self.net.parameters(), self.optimizer.state(), self.history, where, position.sums)
+
+    def resume(self, path: str | Path) -> None:
+        """Go on from where `save` or an interrupted fit left off: with the same data, to the same weights."""
+        parameters, state, history, where, sums = read_training(Path(path))
+        if where["seed"] != self.seed:
+            raise ValueError(f"resume: {path} was made with seed {where['seed']}, this Trainer has {self.seed}")
+        self.net.load_parameters(parameters)
+        self.optimizer.load_state(state)
+        self.history = history
+        self._position = Position(where["epoch"], where["batch"], sums)
+
+    def _step(self, x: Any, y: Any, order: NDArray[np.int64], batch_size: int, factor: float) -> None:
+        position = self._position
+        first = position.batch * batch_size
+        chosen = order[first : first + batch_size]
+        figures = self.train_batch(x[chosen], y[chosen], position.epoch * len(order) + first, factor)
+        for name, value in {**figures, "samples": 1.0}.items():
+            position.sums[name] = position.sums.get(name, 0.0) + value * len(chosen)
+        position.batch += 1
+
+    def _means(self) -> dict[str, float]:
+        sums = self._position.sums
+        return {name: round(value / sums["samples"], 4) for name, value in sums.items() if name != "samples"}
+
+    def _end_epoch(self, validation: tuple[Any, Any] | None, best: str | Path | None) -> None:
+        sums = self._position.sums
+        figures = {name: value / sums["samples"] for name, value in sums.items() if name != "samples"}
+        if validation is not None:
+            figures.update({f"validation_{name}": value for name, value in self.evaluate(*validation).items()})
+        for name, value in figures.items():
+            self.history.setdefault(name, []).append(value)
+        judged = self.history["validation_accuracy" if validation is not None else "accuracy"]
+        self._position = Position(self._position.epoch + 1)
+        if best is not None and judged[-1] == max(judged):
+            self.save(best)
+        for line in self.diagnose():
+            tqdm.write(line)
+
+    def diagnose(self) -> list[str]:
+        """Layers that were silent or saturated in the last epoch, with what to change."""
+        lines = []
+        for index in self._neurons:
+            rates = self.history.get(f"rate.{index}")
+            label = f"layer {index} ({type(self.net[index]).__name__})"
+            if rates and rates[-1] < SILENT:
+                lines.append(
+                    f"{label}: its neurons spike {rates[-1]:.2g} times a step, too seldom to learn; raise the weights "
+                    "before it, or lower its threshold"
+                )
+            elif rates and rates[-1] > SATURATED:
+                lines.append(
+                    f"{label}: its neurons spike {rates[-1]:.2g} times a step, nearly always; lower the weights before "
+                    "it, or raise its threshold"
+                )
+        return lines
+
+
+def _swap_axes(x: NDArray[Any], _first_sample: int) -> NDArray[Any]:
+    """Samples (B, T, ...) as an input (T, B, ...)."""
+    return np.swapaxes(x, 0, 1)

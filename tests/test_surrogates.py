@@ -1,0 +1,97 @@
+"""Surrogate derivatives against those of SpikingJelly, sinabs and snnTorch (tests/data/make_training_golden.py)."""
+
+import json
+import math
+from dataclasses import FrozenInstanceError, dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import evsim
+
+GOLDEN = np.load(Path(__file__).parent / "data" / "training.npz")
+CASES = json.loads(str(GOLDEN["surrogates"]))
+ALL = [
+    evsim.ATan(),
+    evsim.FastSigmoid(),
+    evsim.PiecewiseQuadratic(),
+    evsim.Sigmoid(),
+    evsim.SingleExponential(),
+    evsim.SoftSign(),
+    evsim.StraightThrough(),
+    evsim.Triangle(),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{case['class']}-{case['kwargs']}" for case in CASES])
+def test_derivatives_are_the_peers(case):
+    surrogate = getattr(evsim, case["class"])(**case["kwargs"])
+    for v_threshold, expected in zip(GOLDEN["surrogate/v_threshold"], GOLDEN[case["key"]], strict=True):
+        given = surrogate.derivative(GOLDEN["surrogate/h"], v_threshold)
+        np.testing.assert_allclose(given, expected, rtol=2e-5, atol=1e-6 * np.abs(expected).max())
+
+
+def test_defaults_are_the_peers():
+    for case in CASES:
+        if case["key"].endswith("/0"):
+            assert getattr(evsim, case["class"])() == getattr(evsim, case["class"])(**case["kwargs"])
+
+
+def test_triangle():
+    h = np.array([-0.1, 0.0, 0.25, 0.5, 0.75, 1.0, 2.0])
+    given = evsim.Triangle(scale=0.3).derivative(h, 0.5)
+    np.testing.assert_allclose(given, [0.0, 0.0, 0.15, 0.3, 0.15, 0.0, 0.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("surrogate", ALL, ids=str)
+def test_derivatives_keep_the_shape_and_are_float32(surrogate):
+    h = np.random.default_rng(1).normal(1.0, 1.0, (5, 2, 3))
+    thresholds = np.array([0.5, 1.0, 2.0])
+    given = surrogate.derivative(h, thresholds)
+    assert given.dtype == np.float32
+    assert given.shape == h.shape
+    for i, v_threshold in enumerate(thresholds):
+        np.testing.assert_array_equal(given[..., i], surrogate.derivative(h[..., i], v_threshold))
+    assert surrogate.derivative(1.0, 1.0).shape == ()
+
+
+@pytest.mark.parametrize("surrogate", ALL, ids=str)
+def test_derivatives_far_from_the_threshold_are_finite(surrogate):
+    given = surrogate.derivative(np.array([-1e30, 1e30, -100.0, 100.0]), 1.0)
+    assert np.isfinite(given).all()
+    assert (given >= 0.0).all()
+
+
+def test_surrogates_are_frozen_and_refuse_bad_parameters():
+    with pytest.raises(FrozenInstanceError):
+        evsim.ATan().alpha = 3.0
+    for bad in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match=f"ATan: alpha is {bad}"):
+            evsim.ATan(alpha=bad)
+    with pytest.raises(ValueError, match="SingleExponential: grad_width is 0"):
+        evsim.SingleExponential(grad_width=0)
+
+
+def test_a_surrogate_from_a_scalar_function():
+    def cut(x):
+        return math.exp(-x * x) if x < 0.5 else 0.0
+
+    surrogate = evsim.Surrogate.from_function(cut)
+    h = np.array([[0.2, 1.0, 1.4], [1.6, 2.0, -3.0]])
+    given = surrogate.derivative(h, 1.0)
+    assert given.dtype == np.float32
+    np.testing.assert_allclose(given, np.vectorize(cut, otypes=[float])(h - 1.0), rtol=1e-6)
+    with pytest.raises(TypeError, match="cannot compile"):
+        evsim.Surrogate.from_function(lambda x: {}.format(x))
+
+
+def test_a_surrogate_of_ones_own():
+    @dataclass(frozen=True)
+    class Gaussian(evsim.Surrogate):
+        width: float = 0.5
+
+        def curve(self, x, v_threshold):
+            return np.exp(-((x / (self.width * v_threshold)) ** 2))
+
+    np.testing.assert_allclose(Gaussian().derivative([2.0, 3.0], 2.0), [1.0, math.exp(-1.0)], rtol=1e-6)
