@@ -42,10 +42,10 @@ def apply_changes(model, rules, traces, k):
 
 
 @compile_cuda_kernel(THREADS)
-def normalize(model, rules, traces, k, total, unit):
+def normalize(model, rules, traces, k, total, per_unit):
     """Scale the weights into each target of a projection so that they sum to `total` (n_targets,).
 
-    Sums are whole numbers of `unit`.
+    Sums are of whole units, of which `per_unit` are 1.
     """
     for _ in range(2):  # as in `advance`
         units = cuda.shared.array(1, np.int64)
@@ -64,7 +64,7 @@ def normalize(model, rules, traces, k, total, unit):
         cuda.syncthreads()
         own = i64(0)
         for c in range(start, stop, i64(cuda.blockDim.x)):
-            own += count_units(traces.weight[first + i64(rules.column_synapse[c])], unit)
+            own += count_units(traces.weight[first + i64(rules.column_synapse[c])], per_unit)
         cuda.atomic.add(units, 0, own)
         cuda.syncthreads()
         n_units = units[0]
@@ -72,7 +72,7 @@ def normalize(model, rules, traces, k, total, unit):
             traces.touched[target] = traces.post_last[target] > NEVER
         if n_units == 0:
             continue
-        factor = total[number] / (np.float64(n_units) * unit)
+        factor = total[number] / (np.float64(n_units) / per_unit)
         for c in range(start, stop, i64(cuda.blockDim.x)):
             at = first + i64(rules.column_synapse[c])
             traces.weight[at] = scale(traces.weight[at], factor, low, high)

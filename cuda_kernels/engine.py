@@ -18,7 +18,7 @@ from evsim.cuda_kernels.phases import CHUNK, THREADS, Tasks
 from evsim.cuda_kernels.target import SIMULATED, check_device, configure_launch, cuda, largest_grid
 from evsim.layout import NO_EXCESS
 from evsim.learning import Rules, Traces, nothing_plastic
-from evsim.model import Model, State
+from evsim.model import Model, SpikeRecord, State
 from evsim.tally import tally_spikes
 
 NEURON_FIELDS = ("neuron_v", "neuron_refractory", "neuron_theta", "input_current")
@@ -60,11 +60,11 @@ class CudaEngine:
         """Use these from now on: the same arrays, with buffers for what is recorded."""
         layout = self._built.layout
         self._recorded, self._host = model.neuron_recorded, state
-        capacity = max(LIST_SPIKES, 2 * layout.window * int(layout.thread_spikes.sum()), state.record_step.shape[1])
+        capacity = max(LIST_SPIKES, 2 * layout.window * int(layout.thread_spikes.sum()))
         shared = {
             name: self._send(name, array)
             for name, array in state._asdict().items()
-            if name not in ("window_spike", "record_step", "record_neuron", "record_count", "frame_value")
+            if name not in ("window_spike", "record_neuron", "record_step", "record_count", "frame_value")
         }
         self._buffers = [_make_buffer(shared, capacity, state) for _ in range(2)]
         self._model: Any = Model(**{name: self._send(name, array) for name, array in model._asdict().items()})
@@ -100,8 +100,8 @@ class CudaEngine:
         self._built.layout.check_excess(self._excess)
         return int(self._ended.ending[0, 1])
 
-    def collect(self) -> list[int]:
-        """Bring what the chunk waited for left into the host's State; returns the number of spikes recorded."""
+    def collect(self) -> SpikeRecord:
+        """The spikes recorded in the chunk waited for; its frames come into the host's State."""
         buffer = self._ended
         n_spikes = int(buffer.ending[0, 0])
         if n_spikes:
@@ -113,12 +113,11 @@ class CudaEngine:
         self._host.frame_value[:] = buffer.frames
         in_order = np.sort((buffer.step[:n_spikes] - buffer.first_step) << 32 | buffer.neuron[:n_spikes])
         step, neuron = (in_order >> 32) + buffer.first_step, in_order.astype(np.uint32)
+        before = self._host.population_spikes[0].copy()
         self._tally(step, neuron, int(buffer.ending[0, 2]))
         wanted = self._recorded[neuron] == 1
-        n_recorded = int(wanted.sum())
-        self._host.record_step[0, :n_recorded] = step[wanted]
-        self._host.record_neuron[0, :n_recorded] = neuron[wanted]
-        return [n_recorded]
+        per_step = np.bincount(step[wanted] - buffer.first_step, minlength=int(buffer.ending[0, 1]))
+        return SpikeRecord(neuron[np.newaxis, wanted], per_step[np.newaxis], self._host.population_spikes[0] - before)
 
     def change(self, **arrays: NDArray[Any]) -> None:
         """Use these arrays of Model from now on."""
@@ -168,9 +167,9 @@ class CudaEngine:
         """Add to the weights of plastic projection k what has added up in a run."""
         self._each_target(columns.apply_changes, k)
 
-    def normalize(self, k: int, total: NDArray[np.float64], unit: float) -> None:
-        """Scale the weights into each target of plastic projection k to sum to total, in whole numbers of unit."""
-        self._each_target(columns.normalize, k, cuda.to_device(total), unit)
+    def normalize(self, k: int, total: NDArray[np.float64], per_unit: float) -> None:
+        """Scale the weights into each target of plastic projection k to sum to total, in units of 1 / per_unit."""
+        self._each_target(columns.normalize, k, cuda.to_device(total), per_unit)
 
     def _each_target(self, kernel: Any, *arguments: Any) -> None:
         """Run a kernel with a block for each target of plastic projections."""
@@ -225,8 +224,8 @@ def _make_buffer(shared: dict[str, Any], capacity: int, state: State) -> _Buffer
     """`shared` are the fields of State that both buffers have in common, on the device."""
     on_device = State(
         window_spike=cuda.device_array((2, 1, 1), np.uint32),  # the list takes its place
-        record_step=cuda.device_array((1, capacity), np.int64),
         record_neuron=cuda.device_array((1, capacity), np.uint32),
+        record_step=cuda.device_array((1, capacity), np.int64),
         record_count=cuda.to_device(_NOTHING),
         frame_value=cuda.device_array(state.frame_value.size, np.float32),
         **shared,

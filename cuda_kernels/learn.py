@@ -38,6 +38,7 @@ from evsim.dynamics import adapted, decay_theta, reset
 from evsim.learning import NEVER
 from evsim.model import I8, N_STAGES, REFRACTORY_STEPS, RING_MASK, TARGET_BITS, U8, V_RESET, V_THRESHOLD
 from evsim.plastic_dynamics import (
+    depression_by,
     find_delay,
     last_arrival,
     note_post,
@@ -110,7 +111,7 @@ def _arrive(model, state, rules, traces, notes, thread, n_all, step):
                     fixed = i64(round(traces.weight[at] * per_unit))
                     cuda.atomic.add(state.ring, slot + place, state.ring.dtype.type(fixed))
                     if learns:
-                        update_after(rules, traces, k, target, at, step)
+                        update_after(rules, traces, k, at, depression_by(rules, traces, k, target, step))
                     events += i64(1)
     return events
 

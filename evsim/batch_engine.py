@@ -84,5 +84,6 @@ class BatchEngine:
             np.zeros(chunk * self._frame + 1, np.uint32),  # one more is written than kept
             np.zeros(self._frame, np.uint32),
         )
-        work = np.zeros(self._frame, np.int32), np.zeros(self._frame, np.float32), np.zeros(BLOCK, np.float32)
+        whole_tiles = -(-self._frame // bm.TILE) * bm.TILE
+        work = np.zeros(whole_tiles, np.int32), np.zeros(whole_tiles, np.float32), np.zeros(BLOCK, np.float32)
         return (*frames, lists, work, np.uint64(self._frame))

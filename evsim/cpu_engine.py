@@ -1,17 +1,18 @@
 """The CPU engine's host side: a thread of the machine for each thread of the kernels."""
 
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evsim import learning_kernels
+from evsim.arrival_kernels import Lists, make_lists
 from evsim.build import Built
 from evsim.cpu_kernels import advance
 from evsim.layout import NO_EXCESS, Layout
 from evsim.learning import Rules, Traces
-from evsim.model import Model, State
+from evsim.model import Model, SpikeRecord, State
 
 ROWS = 512  # synapse rows a thread looks up before it delivers them
 
@@ -23,7 +24,9 @@ class CpuEngine:
         self._layout, self._threads = built.layout, built.layout.n_threads
         self._pool = ThreadPoolExecutor(max(self._threads - 1, 1), thread_name_prefix="evsim")
         self._scratch = [_scratch(built.state, built.layout) for _ in range(self._threads)]
-        self._learning: list[tuple[Rules, Traces] | None] = list(built.learning) or [None] * self._threads
+        self._learning: list[tuple[Rules, Traces, Lists] | None] = [None] * self._threads
+        if built.learning:
+            self._learning = [(rules, traces, make_lists(rules, traces)) for rules, traces in built.learning]
         self.record(built.model, built.state)
         for t in range(self._threads):  # compiles the kernels, or loads them from the cache
             advance(built.model, built.state, self._learning[t], *self._scratch[t], t, 0, 0)
@@ -49,17 +52,19 @@ class CpuEngine:
             (self._model, self._state, self._learning[t], *self._scratch[t], t, *self._chunk)
             for t in range(self._threads)
         ]
+        before = self._state.population_spikes.sum(axis=0)
         others = [self._pool.submit(advance, *of_thread) for of_thread in arguments[1:]]
-        results = [advance(*arguments[0])]
-        wait(others)
-        results += [other.result() for other in others]
+        done = advance(*arguments[0])
+        for other in others:
+            other.result()
         self._layout.check_excess(min(int(block[-1][0]) for block, _, _ in self._scratch))
-        self._used = [int(used) for _, used in results]
-        return int(results[0][0])
+        most = self._state.population_spikes.sum(axis=0) - before
+        self._recorded = SpikeRecord(self._state.record_neuron, self._state.record_per_step, most)
+        return int(done)
 
-    def collect(self) -> list[int]:
-        """The number of spikes each thread recorded in the chunk waited for; they and its frames are in State."""
-        return self._used
+    def collect(self) -> SpikeRecord:
+        """The spikes recorded in the chunk waited for; its frames are in State."""
+        return self._recorded
 
     def pull(self, *names: str) -> None:
         """Bring State up to date: it always is."""
@@ -85,13 +90,13 @@ class CpuEngine:
         """Add to the weights of plastic projection k what has added up in a run."""
         self._each_thread(learning_kernels.apply_changes, k)
 
-    def normalize(self, k: int, total: NDArray[np.float64], unit: float) -> None:
-        """Scale the weights into each target of plastic projection k to sum to total, in whole numbers of unit."""
-        self._each_thread(learning_kernels.normalize, k, total, unit)
+    def normalize(self, k: int, total: NDArray[np.float64], per_unit: float) -> None:
+        """Scale the weights into each target of plastic projection k to sum to total, in units of 1 / per_unit."""
+        self._each_thread(learning_kernels.normalize, k, total, per_unit)
 
     def _each_thread(self, kernel: Any, *arguments: Any) -> None:
         """Run a kernel over each thread's plastic synapses."""
-        calls = [(self._model, *learned, *arguments) for learned in self._learning if learned is not None]
+        calls = [(self._model, *learned[:2], *arguments) for learned in self._learning if learned is not None]
         others = [self._pool.submit(kernel, *of_thread) for of_thread in calls[1:]]
         for of_thread in calls[:1]:
             kernel(*of_thread)
@@ -101,7 +106,7 @@ class CpuEngine:
 
 def _scratch(state: State, layout: Layout) -> tuple[Any, ...]:
     """A thread's working arrays: of one block's update, its spikes per step of a window, rows about to be delivered."""
-    fired = np.zeros(layout.block + 2, np.int32)
+    fired = np.zeros(layout.block, np.uint8)
     block = (
         np.zeros(layout.block, state.ring.dtype),
         np.zeros(layout.block, np.float32),

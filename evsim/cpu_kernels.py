@@ -10,6 +10,7 @@ what arrives in the same step is delivered before the next stage; all else after
 
 import numpy as np
 
+from evsim.arrival_kernels import arrive
 from evsim.dynamics import (
     MAX_SPIKES,
     adapted,
@@ -23,7 +24,7 @@ from evsim.dynamics import (
     reset,
 )
 from evsim.jit import atomic_add, atomic_load, compile_kernel, prefetch, register_jitable, yield_core
-from evsim.learning_kernels import arrive, note_posts, note_source, note_step
+from evsim.learning_kernels import note_posts, note_source, note_step
 from evsim.model import (
     COUPLING,
     DECAY,
@@ -47,6 +48,7 @@ from evsim.philox import PURPOSE_POISSON, philox
 from evsim.tally import spike_hash
 
 f32 = np.float32
+u8 = np.uint8
 i32 = np.int32
 i64 = np.int64
 u32 = np.uint32
@@ -163,26 +165,29 @@ def _integrate(v, at, drive, n, refractory, value, at_leak, at_v_min):
 
 @register_jitable
 def _fire(v, at, v_pre, n, refractory, fired, value, at_threshold):
-    """Store v, note who spikes, count the refractory time down."""
+    """Store v, note who spikes, count the refractory time down; returns how many spike."""
+    n_fired = i32(0)
     for i in range(n):
         left = refractory[at + i]
-        fired[i] = i32(fire(v_pre[i], value[at_threshold + i], left))
+        fired[i] = u8(fire(v_pre[i], value[at_threshold + i], left))
+        n_fired += i32(fired[i])
         refractory[at + i] = max(left - i32(1), i32(0))
         v[at + i] = v_pre[i]
+    return n_fired
 
 
 @register_jitable
 def _fire_often(v, at, v_pre, n, refractory, fired, value, at_threshold):
-    """The same for multi-spike neurons, noting how many spikes each has; returns whether one would have too many."""
-    excess = False
+    """The same for multi-spike neurons, noting how many spikes each has; returns the largest number."""
+    most = i32(0)
     for i in range(n):
         left = refractory[at + i]
         spikes = count_spikes(v_pre[i], value[at_threshold + i], left)
-        excess = excess or spikes > i32(MAX_SPIKES)
-        fired[i] = min(spikes, i32(MAX_SPIKES))
+        most = max(most, spikes)
+        fired[i] = u8(min(spikes, i32(MAX_SPIKES)))
         refractory[at + i] = max(left - i32(1), i32(0))
         v[at + i] = v_pre[i]
-    return excess
+    return most
 
 
 @register_jitable
@@ -196,7 +201,7 @@ def _adapt(theta, at, n, decay, value, at_threshold, threshold):
 @register_jitable
 def _raise_thresholds(theta, at, n, fired, plus):
     for i in range(n):
-        if fired[i] != i32(0):
+        if fired[i] != u8(0):
             theta[at + i] += plus
 
 
@@ -205,11 +210,11 @@ def _choose_winner(v, at, v_pre, n, refractory, fired, threshold, at_threshold, 
     """Of the neurons that fired only the one furthest above threshold (the first of equal ones) does; all reset."""
     best, winner = f32(0.0), n
     for i in range(n):
-        if fired[i] != i32(0) and (winner == n or v_pre[i] - threshold[at_threshold + i] > best):
+        if fired[i] != u8(0) and (winner == n or v_pre[i] - threshold[at_threshold + i] > best):
             best, winner = v_pre[i] - threshold[at_threshold + i], i
     for i in range(n):
-        if fired[i] != i32(0) and i != winner:
-            fired[i] = i32(0)
+        if fired[i] != u8(0) and i != winner:
+            fired[i] = u8(0)
             v[at + i] = reset(v[at + i], value[at_reset + i], soft, i32(1))
             refractory[at + i] = i32(value[at_refractory + i])
 
@@ -221,7 +226,7 @@ def _emit(
     at,
     n,
     fired,
-    pairs,
+    eights,
     value,
     at_reset,
     at_refractory,
@@ -237,21 +242,21 @@ def _emit(
 ):
     """Reset the neurons that fired and append each to spikes[w], once a spike; returns (new count, checksum).
 
-    `pairs` is `fired` read two at a time: most are zero.
+    `eights` is `fired` read eight at a time: most are zero.
     """
-    for pair in range((n + u64(1)) >> u64(1)):
-        if pairs[pair] == u64(0):
+    for eight in range((n + u64(7)) >> u64(3)):
+        if eights[eight] == u64(0):
             continue
-        for i in range(pair << u64(1), min((pair << u64(1)) + u64(2), n)):
-            if fired[i] != i32(0):
-                neuron = at + i
-                v[neuron] = reset(v[neuron], value[at_reset + i], soft, fired[i])
+        for i in range(eight << u64(3), min((eight << u64(3)) + u64(8), n)):
+            if fired[i] != u8(0):
+                neuron, n_spikes = at + i, i32(fired[i])
+                v[neuron] = reset(v[neuron], value[at_reset + i], soft, n_spikes)
                 refractory[neuron] = i32(value[at_refractory + i])
-                for _ in range(fired[i]):
+                for _ in range(n_spikes):
                     spikes[w, u64(count)] = u32(neuron)
                     count += 1
-                neuron_spikes[neuron] += fired[i]
-                checksum += spike_hash(step, neuron - start, p) * u64(fired[i])
+                neuron_spikes[neuron] += n_spikes
+                checksum += spike_hash(step, neuron - start, p) * u64(n_spikes)
     return count, checksum
 
 
@@ -328,10 +333,10 @@ def _is_probed(model, p):
     return probed
 
 
-@compile_kernel
+@register_jitable(forceinline=True)
 def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, chunk_start, counts, spikes, checksum):
     """Advance neurons [first, stop) of population p through n_steps; returns the checksum of their spikes."""
-    x, drive, word, fired, fired_pairs, adapted_threshold, excess = scratch
+    x, drive, word, fired, fired_eights, adapted_threshold, excess = scratch
     v, refractory, current, ring = state.neuron_v, state.neuron_refractory, state.input_current, state.ring
     value, unit = model.parameter_value, model.input_unit
     start, stride = model.parameter_start, model.parameter_step
@@ -382,28 +387,31 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
             _adapt(state.neuron_theta, neuron, n, decay, value, at_threshold, adapted_threshold)
             threshold, at_own = adapted_threshold, u64(0)
         if model.population_multi_spike[p] == 0:
-            _fire(v, neuron, drive, n, refractory, fired, threshold, at_own)
-        elif _fire_often(v, neuron, drive, n, refractory, fired, threshold, at_own):
-            excess[0] = min(excess[0], step * model.population_size.size + p)
-        if model.population_one_winner[p] == 1:
-            _choose_winner(
-                v, neuron, drive, n, refractory, fired, threshold, at_own, value, at_reset, at_refractory, soft
+            most = _fire(v, neuron, drive, n, refractory, fired, threshold, at_own)
+        else:
+            most = _fire_often(v, neuron, drive, n, refractory, fired, threshold, at_own)
+            if most > i32(MAX_SPIKES):
+                excess[0] = min(excess[0], step * model.population_size.size + p)
+        if most > i32(0):
+            if model.population_one_winner[p] == 1:
+                _choose_winner(
+                    v, neuron, drive, n, refractory, fired, threshold, at_own, value, at_reset, at_refractory, soft
+                )  # fmt: skip
+            if theta_plus != 0.0 and learning:
+                _raise_thresholds(state.neuron_theta, neuron, n, fired, theta_plus)
+            counts[w], checksum = _emit(
+                v, refractory, neuron, n, fired, fired_eights, value, at_reset, at_refractory, soft, spikes, w,
+                counts[w], u64(step), u64(p), population_start, checksum, state.neuron_spikes,
             )  # fmt: skip
-        if theta_plus != 0.0 and learning:
-            _raise_thresholds(state.neuron_theta, neuron, n, fired, theta_plus)
-        counts[w], checksum = _emit(
-            v, refractory, neuron, n, fired, fired_pairs, value, at_reset, at_refractory, soft, spikes, w,
-            counts[w], u64(step), u64(p), population_start, checksum, state.neuron_spikes,
-        )  # fmt: skip
         if has_probes:
             _record_block(model, state, p, first, stop, step, chunk_start, drive, input_size)
     return checksum
 
 
-@compile_kernel
+@register_jitable(forceinline=True)
 def _emit_poisson(model, state, scratch, p, first, stop, first_step, n_steps, counts, spikes, checksum):
     """Advance neurons [first, stop) of population p, which spike whenever their only Poisson stimulus does."""
-    word, fired, pairs = scratch[2], scratch[3], scratch[4]
+    word, fired, eights = scratch[2], scratch[3], scratch[4]
     s = model.population_poisson[p]
     key0, key1 = u64(model.scalars[KEY0]), u64(model.scalars[KEY1])
     population_start = u64(model.population_start[p])
@@ -416,16 +424,15 @@ def _emit_poisson(model, state, scratch, p, first, stop, first_step, n_steps, co
         if one_rate:
             threshold = model.poisson_first[at]
             for i in range(n):
-                fired[i] = i32(word[i] > threshold)
+                fired[i] = u8(word[i] > threshold)
         else:
             for i in range(n):
-                fired[i] = i32(word[i] > model.poisson_first[at + i])
-        fired[n] = 0
-        for pair in range((n + u64(1)) >> u64(1)):
-            if pairs[pair] == u64(0):
+                fired[i] = u8(word[i] > model.poisson_first[at + i])
+        for eight in range((n + u64(7)) >> u64(3)):
+            if eights[eight] == u64(0):
                 continue
-            for i in range(pair << u64(1), (pair << u64(1)) + u64(2)):
-                if fired[i] != i32(0):
+            for i in range(eight << u64(3), min((eight << u64(3)) + u64(8), n)):
+                if fired[i] != u8(0):
                     neuron = population_start + u64(first) + i
                     spikes[w, u64(counts[w])] = u32(neuron)
                     counts[w] += 1
@@ -455,15 +462,19 @@ def _emit_trains(model, state, p, first_step, n_steps, counts, spikes, checksum)
 
 
 @register_jitable(forceinline=True)
-def _record_spikes(model, state, thread, first_step, n_steps, counts, spikes, used):
-    """Append this thread's spikes of the window that are recorded; returns how many the buffer now holds."""
-    for w in range(n_steps):
-        for j in range(counts[w]):
-            neuron = spikes[w, j]
+def _record_spikes(model, state, thread, first, n_steps, counts, spikes, used):
+    """Append this thread's recorded spikes of the window, steps [first, first + n_steps) of the chunk.
+
+    Returns how many the buffer now holds.
+    """
+    for w in range(u64(n_steps)):
+        before = used
+        for j in range(u64(counts[w])):
+            neuron = u64(spikes[w, j])
             if model.neuron_recorded[neuron]:
-                state.record_step[thread, used] = first_step + w
-                state.record_neuron[thread, used] = neuron
-                used += 1
+                state.record_neuron[thread, used] = u32(neuron)
+                used += u64(1)
+        state.record_per_step[thread, u64(first) + w] = i64(used - before)
     return used
 
 
@@ -560,73 +571,59 @@ def _deliver_window(model, state, learned, rows, thread, parity, turn, first_ste
 
 
 @register_jitable(forceinline=True)
-def _learn(model, state, learned, scratch, thread, stage, first_step, n_steps, chunk_start, counts, spikes, checksum):
-    """Advance the populations of a stage that plastic synapses go to, step by step.
+def _update(model, state, learned, scratch, thread, stage, first_step, n_steps, chunk_start, counts, spikes, checksum):
+    """Advance a thread's neurons of a stage through a window; returns (checksum, plastic events).
 
-    Returns (checksum, synaptic events).
+    Populations that plastic synapses go to advance step by step, since weights change in between.
     """
-    rules, traces = learned
-    events = u64(0)
-    for w in range(n_steps):
+    size, events, w = scratch[0].size, u64(0), i64(0)
+    while w < (i64(1) if learned is None else n_steps):
         step = first_step + w
-        if stage == 0:
-            events += arrive(model, state.ring, rules, traces, state.learning[0] == 1, thread, step)
+        if learned is not None and stage == 0:
+            events += arrive(model, state.ring, *learned, state.learning[0] == 1, thread, step)
         for p in range(model.population_size.size):
-            if rules.learns[p] == 0 or model.population_stage[p] != stage:
+            learns = learned is not None and learned[0].learns[p] == 1
+            if model.population_stage[p] != stage or (w > 0 and not learns):
                 continue
-            before = counts[w]
+            n = i64(1) if learns else n_steps
             first, stop = model.slice_start[p, thread], model.slice_stop[p, thread]
-            size = scratch[0].size
-            for block in range(first, stop, size):
-                checksum = _update_block(
-                    model, state, scratch, p, block, min(block + size, stop), step, i64(1), chunk_start,
-                    counts[w : w + 1], spikes[w : w + 1], checksum,
-                )  # fmt: skip
-            note_posts(model, rules, traces, state.learning[0] == 1, p, spikes[w], before, counts[w], step)
-            state.population_spikes[thread, p] += counts[w] - before
-    return checksum, events
-
-
-@register_jitable(forceinline=True)
-def _update(model, state, learned, scratch, thread, stage, first_step, n, chunk_start, counts, spikes, checksum):
-    """Advance the thread's neurons of a stage through n steps, but for those that learn; returns the checksum."""
-    size = scratch[0].size
-    for p in range(model.population_size.size):
-        if model.population_stage[p] != stage or (learned is not None and learned[0].learns[p] == 1):
-            continue
-        first, stop = model.slice_start[p, thread], model.slice_stop[p, thread]
-        before = counts.sum()
-        if model.population_input[p] < 0:
-            if first < stop:
-                checksum = _emit_trains(model, state, p, first_step, n, counts, spikes, checksum)
-        else:
-            for block in range(first, stop, size):
-                end = min(block + size, stop)
-                if model.population_poisson[p] >= 0 and not _is_probed(model, p):
+            count, spike, noted = counts[w : w + n], spikes[w : w + n], counts[w]
+            before = count.sum()
+            if model.population_input[p] < 0:
+                if first < stop:
+                    checksum = _emit_trains(model, state, p, step, n, count, spike, checksum)
+            elif model.population_poisson[p] >= 0 and not _is_probed(model, p):
+                for block in range(first, stop, size):
                     checksum = _emit_poisson(
-                        model, state, scratch, p, block, end, first_step, n, counts, spikes, checksum
+                        model, state, scratch, p, block, min(block + size, stop), step, n, count, spike, checksum
                     )  # fmt: skip
-                else:
+            else:
+                for block in range(first, stop, size):
                     checksum = _update_block(
-                        model, state, scratch, p, block, end, first_step, n, chunk_start, counts, spikes, checksum
+                        model, state, scratch, p, block, min(block + size, stop), step, n, chunk_start,
+                        count, spike, checksum,
                     )  # fmt: skip
-        state.population_spikes[thread, p] += counts.sum() - before
-    return checksum
+            state.population_spikes[thread, p] += count.sum() - before
+            if learned is not None and learns:
+                rules, traces, _ = learned
+                note_posts(model, rules, traces, state.learning[0] == 1, p, spikes[w], noted, counts[w], step)
+        w += 1
+    return checksum, events
 
 
 @compile_kernel
 def advance(model, state, learned, scratch, counts, rows, thread, chunk_start, n_steps):
-    """Advance by up to n_steps from step chunk_start, as thread `thread` of all; `learned` is None or (Rules, Traces).
+    """Advance by up to n_steps from step chunk_start, as thread `thread` of all.
 
-    Returns the steps done and the spikes recorded by this thread. Stops early, with all threads at the same step,
-    when one more window might not fit in the spike record.
+    `learned` is None or (Rules, Traces, Lists). Returns the steps done: fewer, and the same of all threads, when one
+    more window might not fit in the spike record.
     """
     n_threads, window, n_stages = model.scalars[N_THREADS], model.scalars[WINDOW], model.scalars[N_STAGES]
-    capacity = state.record_step.shape[1]
-    used = i64(0)  # not plain 0, which is a type of its own: callees would be compiled twice
+    capacity = state.record_neuron.shape[1]
+    used = u64(0)
     checksum, events = u64(0), u64(0)
     done = 0
-    parity, turn = i64(0), i64(0)
+    parity, turn = i64(0), i64(0)  # not plain 0, which is a type of its own: callees would be compiled twice
     while done < n_steps:
         first_step = chunk_start + done
         n = min(window, n_steps - done)
@@ -637,19 +634,15 @@ def advance(model, state, learned, scratch, counts, rows, thread, chunk_start, n
             last = stage == n_stages - 1
             for w in range(n):  # delays of 0 concern the spikes of this stage only
                 state.window_count[turn, w, thread * 8 + 1] = 0 if last else counts[w]
-            checksum = _update(
+            checksum, arrived = _update(
                 model, state, learned, scratch, thread, stage, first_step, n, chunk_start, counts, spikes, checksum
             )  # fmt: skip
-            if learned is not None:
-                checksum, arrived = _learn(
-                    model, state, learned, scratch, thread, stage, first_step, n, chunk_start, counts, spikes, checksum
-                )  # fmt: skip
-                events += arrived
+            events += arrived
             for w in range(n):
                 state.window_count[turn, w, thread * 8] = counts[w]
-            if last:
-                used = _record_spikes(model, state, thread, first_step, n, counts, spikes, used)
-                state.record_count[parity, thread * 8] = used
+            if last and capacity > 0:
+                used = _record_spikes(model, state, u64(thread), done, n, counts, spikes, used)
+                state.record_count[parity, thread * 8] = i64(used)
             _meet(state.barrier, u64(n_threads))
             if last:
                 for t in range(n_threads):
@@ -665,4 +658,4 @@ def advance(model, state, learned, scratch, counts, rows, thread, chunk_start, n
             break
     state.thread_total[thread, 0] += events
     state.thread_total[thread, 1] += checksum
-    return done, used
+    return done

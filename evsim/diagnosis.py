@@ -165,7 +165,7 @@ def _repeat(
     alone = replace(fresh, model=_without_spikes(fresh), state=copy.deepcopy(fresh.state), learning=[])
     runs = []
     for one in (fresh, alone):
-        recorder = Recorder(one, [], [Probe(p, "v_pre_reset", np.arange(p.size), 1) for p in populations])
+        recorder = Recorder(one, [], [Probe(p, "v_pre_reset", np.arange(p.size), 1) for p in populations], network.dt)
         engine = CpuEngine(one)
         engine.record(recorder.model, recorder.state)
         runs.append((engine, recorder))

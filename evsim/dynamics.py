@@ -57,9 +57,9 @@ def count_spikes(v, v_threshold, refractory):
     """The spikes of a multi-spike neuron, trunc(v / v_threshold) where it fires; MAX_SPIKES + 1 stands for more."""
     if not fire(v, v_threshold, refractory):
         return i32(0)
-    n = v / v_threshold
-    few = n < f32(MAX_SPIKES + 1)  # and not min(), as in `integrate`
-    return i32(i32(n if few else f32(0.0)) + (i32(0) if few else i32(MAX_SPIKES + 1)))
+    if v >= f32(2 * (MAX_SPIKES + 1)) * v_threshold:  # an integer might not hold the quotient
+        return i32(MAX_SPIKES + 1)
+    return min(i32(v / v_threshold), i32(MAX_SPIKES + 1))
 
 
 @register_jitable
@@ -103,9 +103,15 @@ def potentiate(w, x_pre, decay, x_target, a_plus, f):
 
 
 @register_jitable
-def depress(w, x_post, decay, a_minus, f):
-    """w - a_minus * (decay * x_post) * f."""
-    return fma(-(a_minus * (decay * x_post)), f, w)
+def depression(x_post, decay, a_minus):
+    """a_minus * (decay * x_post): how strongly a spike that arrives depresses the synapses into a neuron."""
+    return a_minus * (decay * x_post)
+
+
+@register_jitable
+def depress(w, amount, f):
+    """w - amount * f."""
+    return fma(-amount, f, w)
 
 
 @register_jitable

@@ -70,7 +70,7 @@ def draw_poisson_frame(threshold_row, step, sample, key0, key1, n, out_index):
 
 @compile_kernel
 def draw_poisson(threshold, n_steps, first_sample, key0, key1, frame, start, index):
-    """The spikes of a batch: fills start, and index where it has room for them.
+    """The spikes of some samples: fills start, and index as far as it has room.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def draw_poisson(threshold, n_steps, first_sample, key0, key1, frame, start, ind
     frame
         (n,) uint32, scratch.
     start, index
-        (B * n_steps + 1,) int64 and (n_spikes,) or (0,) uint32, as those of EventInput.
+        (B * n_steps + 1,) int64 and uint32, as those of EventInput.
     """
     n = u64(threshold.shape[1])
     at = u64(0)
@@ -88,7 +88,7 @@ def draw_poisson(threshold, n_steps, first_sample, key0, key1, frame, start, ind
     for b in range(u64(threshold.shape[0])):
         for step in range(n_steps):
             count = draw_poisson_frame(threshold[b], step, first_sample + b, key0, key1, n, frame)
-            if index.size > 0:
+            if stored + count <= u64(index.size):
                 for k in range(count):
                     index[stored + k] = frame[k]
             stored += count

@@ -1,5 +1,6 @@
 """Weights that learn, between runs: brought up to date, applied, normalised, read."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ class Learner:
     def __init__(self, built: Built, engine: Any) -> None:
         self._engine, self._learning, self._flag = engine, built.learning, built.state.learning
         self._totals: dict[int, NDArray[np.float64]] = {}
+        self._settled = -1  # the step up to which all weights are up to date; -1: not known
         if built.learning:
             self.settle(0)  # compiles, or loads, the kernels
 
@@ -32,7 +34,13 @@ class Learner:
 
     def settle(self, step: int) -> None:
         """Bring all weights up to date, as they are before `step`."""
-        self._engine.settle(step)
+        if step != self._settled:
+            self._engine.settle(step)
+            self._settled = step
+
+    def forget(self) -> None:
+        """Weights and traces are not what they were: another state was loaded."""
+        self._settled = -1
 
     def apply(self, step: int) -> None:
         """At the end of a run: let the changes act that rules with apply="run" have kept back."""
@@ -53,8 +61,7 @@ class Learner:
             self._learning[0][1].touched[rules.target_start[k] : rules.target_start[k + 1]] = 1
             self._engine.push_traces()
         largest = np.abs(rules.value[k, [W_MIN, W_MAX]]).max()
-        unit = 2.0 ** np.ceil(np.log2(largest)) / 2.0**SUM_BITS
-        self._engine.normalize(k, total, unit)
+        self._engine.normalize(k, total, 2.0 ** (SUM_BITS - math.ceil(math.log2(largest))))
 
     def overwrite(self, q: int, places: NDArray[np.int64], weight: NDArray[np.float32], step: int) -> None:
         """Give synapses of projection q, by their places in Traces.weight, other weights from `step` on."""

@@ -4,7 +4,7 @@ Weights are brought up to date when they are used. A spike of the source of a ro
 together with what the postsynaptic spikes since the arrival before it add; the spikes of a target are remembered
 until then, the last HISTORY of them. Should a target spike more often than that between two arrivals, its column
 (all synapses into it) is settled: brought up to date at once. So the work is rows at presynaptic spikes, and a
-column at most every HISTORY - 2 postsynaptic ones.
+column at most every DUE postsynaptic ones.
 """
 
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ import numpy as np
 from evsim.model import F4, I8, U1, U4
 
 HISTORY = 16  # spikes of a target that are remembered; a power of two
+DUE = HISTORY - 2  # of these, how many a column may be behind
 TABLE = 1024  # pieces of a tabulated weight dependence
 NEVER = -(2**60)  # the step of a spike that has not been
 
@@ -75,11 +76,11 @@ class Traces(NamedTuple):
     post_count: I8  # (n_targets,) spikes so far
     post_step: I8  # (n_targets, HISTORY)
     post_value: F4  # (n_targets, HISTORY)
-    post_due: I8  # (n_targets, 4) the last spikes that not all weights of the column know of, the latest first
+    post_due: I8  # (DUE, n_targets) the last spikes that not all weights of the column know of, the latest first
     settled: I8  # (n_targets,) spikes before this step have changed the weights of the column
     settled_count: I8  # (n_targets,) how many there were
-    active: I8  # (n_targets,) targets that have spiked since the traces were reset; those of projection k from
-    # own_target[k, 0] on
+    active: I8  # (n_targets,) of dense projections the targets that have spiked since the traces were reset, the latest
+    # first; those of projection k from own_target[k, 0] on
     active_count: I8  # (n_plastic,)
     touched: U1  # (n_targets,) 1: weights of the column may have changed since they were normalised
 

@@ -124,12 +124,21 @@ class State(NamedTuple):
     # take turns at each exchange; 8 apart, so that threads do not share a cache line
     spike_offset: I8  # (n_threads + 1,)
     # recording of one chunk
-    record_step: I8  # (n_threads, capacity)
-    record_neuron: U4  # (n_threads, capacity)
-    record_count: I8  # (2, n_threads * 8)
+    record_neuron: U4  # (n_threads, capacity) in order of step
+    record_per_step: I8  # (n_threads, steps a chunk can have) how many of record_neuron belong to each
+    record_step: I8  # (1, capacity) the step of each; on a GPU only, where they come in no order
+    record_count: I8  # (2, n_threads * 8) how many there are
     frame_value: F4  # all probes' frames: [frame, neuron of the probe]
     frame_start: I8  # (n_probes,)
     # totals
     population_spikes: I8  # (n_threads, n_pop)
     thread_total: U8  # (n_threads, 8): synaptic events, checksum of spikes
     barrier: U8  # (1,) arrivals so far
+
+
+class SpikeRecord(NamedTuple):
+    """The spikes recorded in a chunk of n_steps."""
+
+    neuron: U4  # as State.record_neuron
+    per_step: I8  # as State.record_per_step, (n_threads, n_steps or more)
+    population_most: I8  # (n_pop,) spikes of each population, recorded or not

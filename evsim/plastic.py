@@ -9,7 +9,7 @@ from evsim import learning_kernels
 from evsim.connectivity import ALL_TO_ALL
 from evsim.distributions import Distribution
 from evsim.layout import Layout, delay_range
-from evsim.learning import HISTORY, NEVER, Rules, Traces
+from evsim.learning import DUE, HISTORY, NEVER, Rules, Traces
 from evsim.model import Model
 from evsim.network import Network, Population, Projection
 
@@ -77,7 +77,7 @@ def learning_bytes(projection: Projection, layout: Layout, dt: float) -> int:
     pre_bits, log_bits = _history_bits(projection, layout, dt)
     each = 12 if projection.plasticity.apply == "run" else 8  # column_synapse, column_source, change
     sources = len(projection.source) * (8 + (12 << pre_bits)) + (4 << log_bits) + (8 << _bits(_span(layout) + 1))
-    targets = len(projection.target) * (77 + 12 * HISTORY + 8 * layout.n_threads)
+    targets = len(projection.target) * (45 + 8 * DUE + 12 * HISTORY + 8 * layout.n_threads)
     return round(projection.expected_synapses()) * each + sources * layout.n_threads + targets
 
 
@@ -143,7 +143,7 @@ def _shared_traces(model: Model, plastic: list[Projection], n_targets: int) -> d
         "post_count": np.zeros(n_targets, np.int64),
         "post_step": np.full(n_targets * HISTORY, NEVER, np.int64),
         "post_value": np.zeros(n_targets * HISTORY, np.float32),
-        "post_due": np.full(4 * n_targets, NEVER, np.int64),
+        "post_due": np.full(DUE * n_targets, NEVER, np.int64),
         "settled": np.zeros(n_targets, np.int64),
         "settled_count": np.zeros(n_targets, np.int64),
         "active": np.zeros(n_targets, np.int64),

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from evsim.dynamics import add_to_trace, clamp, depress, potentiate, strength
+from evsim.dynamics import add_to_trace, clamp, depress, depression, potentiate, strength
 from evsim.jit import fma, register_jitable
 from evsim.learning import (
     A_MINUS,
     A_PLUS,
+    DUE,
     FROZEN,
     HISTORY,
     MINUS_0,
@@ -65,7 +66,7 @@ def catch_up(rules, traces, k, target, w, sum_of, arrived, x_pre):
         since = arrived - traces.post_step[at]
         left = decayed(rules.post_decay, rules.post_decay_start[k], rules.post_decay_start[k + 1], since)
         f_minus = dependence(w, value, k, MINUS_0, rules.table, minus_at)
-        sum_of = depress(sum_of, traces.post_value[at], left, value[k, A_MINUS], f_minus)
+        sum_of = depress(sum_of, depression(traces.post_value[at], left, value[k, A_MINUS]), f_minus)
         if since == 0:
             f_plus = dependence(w, value, k, PLUS_0, rules.table, plus_at)
             sum_of = potentiate(sum_of, x_pre, f32(1.0), value[k, X_TARGET], value[k, A_PLUS], f_plus)
@@ -99,7 +100,7 @@ def last_arrival(rules, traces, k, source, delay, before):
 
 
 @register_jitable(forceinline=True)
-def _catch_up_at(rules, traces, k, target, at, arrived, x_pre):
+def catch_up_at(rules, traces, k, target, at, arrived, x_pre):
     """Let synapse `at` catch up: its weight, or the sum of its changes."""
     w = traces.weight[at]
     if rules.option[k, FROZEN] == 1:
@@ -113,24 +114,33 @@ def update_before(rules, traces, k, target, at, arrived, x_pre):
     """A spike arrives at synapse `at`: what the target's spikes since the last arrival have made of its weight."""
     together = rules.option[k, TOGETHER] == 1
     if traces.post_last[target] >= arrived or (together and arrived > NEVER):
-        _catch_up_at(rules, traces, k, target, at, arrived, x_pre)
+        catch_up_at(rules, traces, k, target, at, arrived, x_pre)
 
 
 @register_jitable(forceinline=True)
-def update_after(rules, traces, k, target, at, step):
-    """A spike has arrived: depression by the target's spikes (with TOGETHER that waits for those of this step)."""
+def depression_by(rules, traces, k, target, step):
+    """What the spikes of `target` take, but for the weight dependence, from synapses at which a spike now arrives.
+
+    0 with TOGETHER, which waits for the spikes of this step.
+    """
     start, stop = rules.post_decay_start[k], rules.post_decay_start[k + 1]
     since = step - traces.post_last[target]
     if rules.option[k, TOGETHER] == 1 or since >= stop - start:
+        return f32(0.0)
+    return depression(traces.post_trace[target], rules.post_decay[u64(start + since)], rules.value[k, A_MINUS])
+
+
+@register_jitable(forceinline=True)
+def update_after(rules, traces, k, at, amount):
+    """A spike has arrived at synapse `at`: depression by `amount` (see `depression_by`)."""
+    if amount == f32(0.0):
         return
     w, value = traces.weight[at], rules.value
     f_minus = dependence(w, value, k, MINUS_0, rules.table, rules.table_start[k, 1])
-    left, a_minus = rules.post_decay[u64(start + since)], value[k, A_MINUS]
     if rules.option[k, FROZEN] == 1:
-        traces.change[at] = depress(traces.change[at], traces.post_trace[target], left, a_minus, f_minus)
+        traces.change[at] = depress(traces.change[at], amount, f_minus)
     else:
-        w = depress(w, traces.post_trace[target], left, a_minus, f_minus)
-        traces.weight[at] = clamp(w, value[k, W_MIN], value[k, W_MAX])
+        traces.weight[at] = clamp(depress(w, amount, f_minus), value[k, W_MIN], value[k, W_MAX])
 
 
 @register_jitable(forceinline=True)
@@ -141,6 +151,12 @@ def is_behind(rules, traces, k, target):
 
 
 @register_jitable(forceinline=True)
+def may_learn(rules, k, arrived):
+    """Whether the target's spikes can change a synapse whose last arrival was at step `arrived`, or NEVER."""
+    return arrived > NEVER or rules.value[k, X_TARGET] != f32(0.0)
+
+
+@register_jitable(forceinline=True)
 def settle_synapse(model, rules, traces, k, target, c, before):
     """Bring entry c of a target's column up to date: spikes and arrivals before a step."""
     synapse = rules.first_synapse[k] + i64(rules.column_synapse[c])
@@ -148,7 +164,8 @@ def settle_synapse(model, rules, traces, k, target, c, before):
     source = rules.source_start[k] + i64(rules.column_source[c])
     delay = i64(u64(model.synapse[synapse]) >> u64(model.scalars[TARGET_BITS]))
     arrived, x_pre = last_arrival(rules, traces, k, source, delay, before)
-    _catch_up_at(rules, traces, k, target, at, arrived, x_pre)
+    if may_learn(rules, k, arrived):
+        catch_up_at(rules, traces, k, target, at, arrived, x_pre)
 
 
 @register_jitable(forceinline=True)
@@ -170,7 +187,7 @@ def note_post(rules, traces, k, target, step):
     traces.post_step[at], traces.post_value[at] = step, x
     traces.post_count[target] = count + 1
     traces.touched[target] = 1
-    return count + 1 - traces.settled_count[target] == HISTORY - 2
+    return count + 1 - traces.settled_count[target] == DUE
 
 
 @register_jitable(forceinline=True)
@@ -224,9 +241,9 @@ def apply_change(traces, at, w_min, w_max):
 
 
 @register_jitable(forceinline=True)
-def count_units(w, unit):
-    """A weight in whole numbers of `unit`, whose sum does not depend on the order."""
-    return i64(round(np.float64(w) / unit))
+def count_units(w, per_unit):
+    """A weight in whole units, of which `per_unit` (a power of two) are 1: their sum does not depend on the order."""
+    return i64(round(np.float64(w) * per_unit))
 
 
 @register_jitable(forceinline=True)

@@ -21,8 +21,7 @@ class Rates:
         self._dt = network.dt
         self._stimuli = ordered_poissons(network, layout)
         self._start, self._class = model.poisson_class_start, model.poisson_class
-        self._values = np.unique(np.concatenate([np.zeros(1), *(p.rates.ravel() for p in self._stimuli)]))
-        self._table = threshold_table(self._values, self._dt)
+        self._keep(np.unique(np.concatenate([np.zeros(1), *(p.rates.ravel() for p in self._stimuli)])))
         self._most = {p.index: float(p.rates.max(initial=0.0)) for p in self._stimuli}
 
     def change(self, name: str, rate: Any) -> dict[str, NDArray[Any]]:
@@ -37,15 +36,14 @@ class Rates:
                 f"{owner}: rate is {rates.max():g} Hz; it must be at most {most:g} Hz, the largest given to "
                 "add_poisson, for which sums of weights were scaled"
             )
-        values, place = np.unique(np.atleast_1d(rates), return_inverse=True)
-        known = np.isin(values, self._values, assume_unique=True)
+        rates = np.atleast_1d(rates)
+        rows, known = self._rows(rates)
         if not known.all():
-            self._learn(values[~known])
-        order = np.argsort(self._values)
-        rows = order[np.searchsorted(self._values, values, sorter=order)]
+            self._learn(rates)
+            rows, _ = self._rows(rates)
         self._class = self._class.copy()
         first = self._start[number]
-        self._class[first : first + n] = rows[place]
+        self._class[first : first + n] = rows
         return self.present()
 
     def present(self) -> dict[str, NDArray[Any]]:
@@ -59,8 +57,8 @@ class Rates:
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The fields of Model as they were when `arrays` were kept."""
-        self._values, self._class = arrays["rates.values"], arrays["rates.class"]
-        self._table = threshold_table(self._values, self._dt)
+        self._keep(arrays["rates.values"])
+        self._class = arrays["rates.class"]
         return self.present()
 
     def _find(self, name: str) -> tuple[int, Poisson]:
@@ -75,10 +73,22 @@ class Rates:
             )
         return number, stimulus
 
-    def _learn(self, new: NDArray[np.float64]) -> None:
-        """Rows for rates not met before, after those that are kept."""
+    def _rows(self, rates: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The row of each rate, and whether it is one of that rate."""
+        place = np.minimum(np.searchsorted(self._sorted, rates), self._sorted.size - 1)
+        return self._order[place], self._sorted[place] == rates
+
+    def _keep(self, values: NDArray[np.float64]) -> None:
+        """Use rows for these rates from now on."""
+        self._values, self._order = values, np.argsort(values)
+        self._sorted = values[self._order]
+        self._table = threshold_table(values, self._dt)
+
+    def _learn(self, rates: NDArray[np.float64]) -> None:
+        """Rows for rates of which not all were met before, after those that are kept."""
+        new = np.setdiff1d(rates, self._values)
         if self._values.size + new.size > MOST_CLASSES:
             used, rows = np.unique(self._class, return_inverse=True)
             self._values, self._class = self._values[used], rows.astype(np.uint32)
-        self._values = np.concatenate([self._values, new])
-        self._table = threshold_table(self._values, self._dt)
+            new = np.setdiff1d(rates, self._values)
+        self._keep(np.concatenate([self._values, new]))

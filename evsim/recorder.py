@@ -9,12 +9,18 @@ from numpy.typing import NDArray
 
 from evsim import checks
 from evsim.build import Built
+from evsim.io.recording import step_times
 from evsim.jit import compile_kernel
-from evsim.model import Model, State
+from evsim.model import Model, SpikeRecord, State
 from evsim.network import Population, Slice, SpikeSource, Target
+
+i64 = np.int64
+u64 = np.uint64
 
 FRAME_BYTES = 32 * 2**20  # most that state frames of one chunk take
 MIN_SPIKES = 2**20  # spikes a thread can record between two drains, at least
+
+Spikes = tuple[NDArray[np.float64], NDArray[np.uint64]]  # times in ms and ids, each (n_spikes,)
 
 
 class Sink(Protocol):
@@ -22,9 +28,9 @@ class Sink(Protocol):
 
     def resume(self) -> None: ...
 
-    def buffer(self, n_spikes: int) -> NDArray[np.int64]: ...
+    def buffer(self, n_spikes: int) -> Spikes: ...
 
-    def write_spikes(self, population: str, steps: NDArray[np.int64], ids: NDArray[np.int64]) -> None: ...
+    def write_spikes(self, population: str, times: NDArray[np.float64], ids: NDArray[np.uint64]) -> None: ...
 
     def write_frames(self, report: str, frames: NDArray[np.float32]) -> None: ...
 
@@ -59,19 +65,19 @@ class MemorySink:
     """Keeps everything in lists."""
 
     def __init__(self) -> None:
-        self.spikes: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {}
+        self.spikes: dict[str, list[Spikes]] = {}
         self.frames: dict[str, list[NDArray[np.float32]]] = {}
         self.weights: dict[str, list[tuple[int, NDArray[np.float32]]]] = {}
 
     def resume(self) -> None:
         """Nothing to open."""
 
-    def buffer(self, n_spikes: int) -> NDArray[np.int64]:
-        """An array (2, n_spikes) for steps and ids that are then handed over."""
-        return np.empty((2, n_spikes), np.int64)
+    def buffer(self, n_spikes: int) -> Spikes:
+        """Arrays for times and ids that are then handed over."""
+        return np.empty(n_spikes), np.empty(n_spikes, np.uint64)
 
-    def write_spikes(self, population: str, steps: NDArray[np.int64], ids: NDArray[np.int64]) -> None:
-        self.spikes.setdefault(population, []).append((steps, ids))
+    def write_spikes(self, population: str, times: NDArray[np.float64], ids: NDArray[np.uint64]) -> None:
+        self.spikes.setdefault(population, []).append((times.copy(), ids.copy()))  # the buffers may be larger
 
     def write_frames(self, report: str, frames: NDArray[np.float32]) -> None:
         self.frames.setdefault(report, []).append(frames)
@@ -140,9 +146,10 @@ def variable_code(population: Population, variable: str) -> int:
 class Recorder:
     """Owns the chunk buffers in Model and State, and drains them into a sink."""
 
-    def __init__(self, built: Built, spikes: Sequence[Slice], probes: Sequence[Probe]) -> None:
+    def __init__(self, built: Built, spikes: Sequence[Slice], probes: Sequence[Probe], dt: float) -> None:
         layout = built.layout
         self.layout = layout
+        self.dt = dt
         self.probes = list(probes)
         self.populations = sorted({layout.index(part.population) for part in spikes})
         self._group_population = layout.group_population()
@@ -168,29 +175,33 @@ class Recorder:
             probe_neuron=np.concatenate([np.zeros(0, np.int64), *(p.neurons for p in probes)]),
         )
         self.state: State = built.state._replace(
-            record_step=np.zeros((layout.n_threads, capacity), np.int64),
             record_neuron=np.zeros((layout.n_threads, capacity), np.uint32),
+            record_per_step=np.zeros((layout.n_threads, self.max_steps if capacity else 0), np.int64),
             frame_value=np.zeros(int(self.frame_start[-1]), np.float32),
             frame_start=self.frame_start[:-1].astype(np.int64),
         )
         if self.populations:
-            self.drain(MemorySink(), 0, 0, [0] * layout.n_threads)  # compiles, or loads, the kernels before the run
+            nothing = SpikeRecord(
+                self.state.record_neuron, self.state.record_per_step, np.zeros_like(layout.n_receptors)
+            )
+            self.drain(MemorySink(), 0, 0, nothing)  # compiles, or loads, the kernel before the run
 
-    def drain(self, sink: Sink, first_step: int, n_steps: int, used: Sequence[int]) -> None:
+    def drain(self, sink: Sink, first_step: int, n_steps: int, spikes: SpikeRecord) -> None:
         """Hand a chunk's spikes, sorted by step and then neuron, and its frames to the sink."""
         if self.populations:
-            counts, start = np.array(used, np.int64), np.zeros(len(self.layout.populations) + 1, np.int64)
-            count_spikes(self.state.record_neuron, counts, self._group_population, start[1:])
-            start = np.cumsum(start)
-            step, neuron = sink.buffer(int(start[-1]))
+            most = np.zeros_like(spikes.population_most)
+            most[self.populations] = spikes.population_most[self.populations]
+            start = np.cumsum([0, *most])
+            stop = start[:-1].copy()
+            times, ids = sink.buffer(int(start[-1]))
             merge_spikes(
-                self.state.record_step, self.state.record_neuron, counts, np.zeros_like(counts),
-                self._group_population, self.layout.population_start, start[:-1].copy(), first_step, n_steps,
-                step, neuron,
+                spikes.neuron, spikes.per_step, np.zeros(len(spikes.neuron), np.int64), self._group_population,
+                self.layout.population_start, step_times(np.arange(first_step, first_step + n_steps), self.dt),
+                stop, times, ids,
             )  # fmt: skip
             for p in self.populations:
-                own = slice(start[p], start[p + 1])
-                sink.write_spikes(self.layout.populations[p].name, step[own], neuron[own])
+                own = slice(start[p], stop[p])
+                sink.write_spikes(self.layout.populations[p].name, times[own], ids[own])
         for probe, start in zip(self.probes, self.frame_start, strict=False):
             n_frames = (first_step + n_steps - 1) // probe.every - (first_step - 1) // probe.every
             size = n_frames * probe.neurons.size
@@ -201,30 +212,27 @@ class Recorder:
 
 
 @compile_kernel
-def count_spikes(record_neuron, used, group_population, count):  # type: ignore[no-untyped-def]
-    """Add the threads' spikes to count (n_pop,)."""
-    for t in range(used.size):
-        for j in range(used[t]):
-            count[group_population[record_neuron[t, j] >> 7]] += 1
-
-
-@compile_kernel
 def merge_spikes(  # type: ignore[no-untyped-def]
-    record_step, record_neuron, used, position, group_population, population_start, cursor, first_step, n_steps,
-    step, neuron,
-):  # fmt: skip
-    """Merge the threads' spikes into step and neuron (numbered within its population), population p from cursor[p].
+    neuron, per_step, position, group_population, population_start, step_time, stop, times, ids
+):
+    """Merge the threads' spikes into times and ids (numbered within its population), population p up to stop[p].
 
-    Each thread's spikes are in order of step, then neuron, and within a population the threads' shares ascend; so the
-    spikes of a population come out by step, then neuron. `position` (n_threads,) is zeros.
+    `stop` (n_pop,) comes as where each population starts, `step_time` (n_steps,) is the time of each step, `position`
+    (n_threads,) is zeros. Each thread's spikes are in order of step, those of a population in a step ascend, and so do
+    the threads' shares of a population: the spikes of a population come out by step, then neuron.
     """
-    for s in range(first_step, first_step + n_steps):
-        for t in range(used.size):
-            j = position[t]
-            while j < used[t] and record_step[t, j] == s:
-                p = group_population[record_neuron[t, j] >> 7]
-                step[cursor[p]] = s
-                neuron[cursor[p]] = record_neuron[t, j] - population_start[p]
-                cursor[p] += 1
-                j += 1
-            position[t] = j
+    for s in range(u64(step_time.size)):
+        time = step_time[s]
+        for t in range(u64(position.size)):
+            j = u64(position[t])
+            end = j + u64(per_step[t, s])
+            position[t] = i64(end)
+            while j < end:
+                p = group_population[neuron[t, j] >> u64(7)]
+                start, size = u64(population_start[p]), u64(population_start[p + 1] - population_start[p])
+                at = u64(stop[p])
+                while j < end and u64(neuron[t, j]) - start < size:  # what lies below start wraps round
+                    times[at], ids[at] = time, u64(neuron[t, j]) - start
+                    j += u64(1)
+                    at += u64(1)
+                stop[p] = i64(at)

@@ -37,7 +37,7 @@ from evsim.weights import Weights
 
 __all__ = ["Simulation", "Synapses"]
 
-CHUNK_SECONDS = 0.3  # wall time between two drains
+CHUNK_SECONDS = 0.5  # wall time between two drains
 _CHANGING = (
     "neuron_v", "neuron_refractory", "neuron_theta", "neuron_spikes", "learning", "input_current", "ring",
     "population_spikes", "thread_total",
@@ -80,7 +80,7 @@ class Simulation:
         self._step = 0
         self._chunk = self._built.layout.window
         self._initial_v = self._built.state.neuron_v.copy()
-        self._recorder = Recorder(self._built, [], [])
+        self._recorder = Recorder(self._built, [], [], network.dt)
         self._sink: MemorySink | RecordingWriter = MemorySink()
         self._recording = False
         self._engine = _make_engine(self.backend, self._built)
@@ -217,6 +217,7 @@ class Simulation:
         """
         arrays = read_checkpoint(path, self._configuration())
         self._step = int(arrays["step"][0])
+        self._learner.forget()
         self._timetable.move(self._step)
         self._engine.change(**self._rates.restore(arrays))
         for name, array in self._changing().items():
@@ -339,12 +340,12 @@ class Simulation:
         self._snapshots = snapshots
         if snapshots.chosen:
             self._timetable.put("weights", weight_steps, lambda step: snapshots.take(step, self._sink), rank=1)
-        self._recorder = Recorder(self._built, parts, probes)
+        self._recorder = Recorder(self._built, parts, probes, dt)
         self._engine.record(self._recorder.model, self._recorder.state)
         self._recording = True
 
     def run(self, duration: float) -> None:
-        """Advance by `duration` ms. A progress bar shows on a terminal.
+        """Advance by `duration` ms. On a terminal a progress bar shows, unless the run is short.
 
         Ctrl-C stops between two chunks: all that was simulated is recorded, and the run can go on. After a run the
         recording is closed and any program can read it; a further run appends.
@@ -353,13 +354,10 @@ class Simulation:
         stop = self._step + n_steps
         started = decided = time.perf_counter()
         self._sink.resume()
-        interrupted = _Interrupt()
+        interrupted, bar = _Interrupt(), None
         try:
             try:
-                with (
-                    interrupted,
-                    tqdm(total=duration, desc="run", unit=" ms", unit_scale=True, disable=None) as bar,
-                ):
+                with interrupted:
                     self._timetable.act(self._step, edge=True)
                     chunk = min(self._chunk, self._longest_chunk(stop))
                     going_on = n_steps > 0
@@ -377,8 +375,13 @@ class Simulation:
                             chunk = min(self._chunk, self._longest_chunk(stop))
                             self._engine.start(self._step, chunk)
                         self._recorder.drain(self._sink, first_step, done, self._engine.collect())
-                        bar.update(done * self.network.dt)
+                        if going_on and bar is None:  # not for a short run, which is one chunk
+                            bar = tqdm(total=duration, desc="run", unit=" ms", unit_scale=True, disable=None)
+                        if bar is not None:
+                            bar.update((self._step - stop + n_steps) * self.network.dt - bar.n)
             finally:
+                if bar is not None:
+                    bar.close()
                 self._learner.apply(self._step)
             self._timetable.act(self._step, edge=True)
         finally:
@@ -427,9 +430,9 @@ class Simulation:
             with open_recording(self._sink.path) as recording:
                 return recording.spikes(population.name)
         pieces = self._sink.spikes.get(population.name, [])
-        ids = np.concatenate([np.zeros(0, np.int64), *(ids for _, ids in pieces)])
-        steps = np.concatenate([np.zeros(0, np.int64), *(steps for steps, _ in pieces)])
-        return ids, step_times(steps, self.network.dt)
+        times = np.concatenate([np.zeros(0), *(times for times, _ in pieces)])
+        ids = np.concatenate([np.zeros(0, np.uint64), *(ids for _, ids in pieces)])
+        return ids.view(np.int64), times
 
     def state(self, population: Population, variable: str = "v") -> RecordedState:
         """A recorded state variable: times (T,) in ms, ids (V,), values (T, V)."""

@@ -109,7 +109,7 @@ class RecordingWriter:
             raise
         file.swmr_mode = True
         self._open_stream(file)
-        self._last_step = dict.fromkeys(spikes, 0)
+        self._last_time = dict.fromkeys(spikes, 0.0)
         self._spike_counts = dict.fromkeys(spikes, 0)
         self._frame_counts = dict.fromkeys(self._reports, 0)
         self._synapses = {spec.name: len(spec.synapses) for spec in weights}
@@ -126,64 +126,67 @@ class RecordingWriter:
         """Frames handed over so far, by report."""
         return dict(self._frame_counts)
 
-    def buffer(self, n_spikes: int) -> np.ndarray:
-        """An int64 array (2, n_spikes) for steps and ids to be handed over in the next batch, and only in that one."""
+    def buffer(self, n_spikes: int) -> tuple[np.ndarray, np.ndarray]:
+        """Arrays (n_spikes,), float64 and uint64, for times and ids handed over in the next batch, and only in that."""
         self._check_open()
         buffer = self._stream.buffer(n_spikes)
         self._batch.buffers.append(buffer)
-        return buffer[:, :n_spikes]
+        return buffer[0, :n_spikes], buffer[1, :n_spikes].view(np.uint64)
 
-    def write_spikes(self, population: str, steps: np.ndarray, ids: np.ndarray) -> None:
+    def write_spikes(self, population: str, times: np.ndarray, ids: np.ndarray) -> None:
         """Add spikes of one population to the batch.
 
         Parameters
         ----------
         population
             One of those whose spikes are recorded.
-        steps
-            int64 (n,), step of each spike, ascending, none before the last one handed over.
+        times
+            float64 (n,), ms, multiples of dt as `step_times` gives them; ascending, none before the last one handed
+            over.
         ids
-            uint32 (n,), neuron of each spike within its population.
+            uint64 (n,), neuron of each spike within its population.
 
         Raises
         ------
-        ValueError : unknown population, unequal lengths, steps not ascending, an id out of range.
+        ValueError : unknown population, unequal lengths, times not ascending, an id out of range.
         OSError : the writing thread has stopped; the message says why.
         """
         self._check_open()
-        if population not in self._last_step:
+        if population not in self._last_time:
             raise ValueError(
-                f"spikes: population '{population}' is not recorded; recorded: {', '.join(self._last_step) or 'none'}"
+                f"spikes: population '{population}' is not recorded; recorded: {', '.join(self._last_time) or 'none'}"
             )
-        steps = np.asarray(steps, np.int64)
+        times = np.asarray(times, np.float64)
         ids = np.asarray(ids)
-        if steps.ndim != 1 or steps.shape != ids.shape or not np.issubdtype(ids.dtype, np.integer):
+        if times.ndim != 1 or times.shape != ids.shape or not np.issubdtype(ids.dtype, np.integer):
             raise ValueError(
-                f"spikes of '{population}': steps {steps.shape} and ids {ids.dtype} {ids.shape}; "
-                "both must be 1-D, of integers and of one length"
+                f"spikes of '{population}': times {times.shape} and ids {ids.dtype} {ids.shape}; "
+                "both must be 1-D, the ids integers, and of one length"
             )
-        if len(steps) == 0:
+        if len(times) == 0:
             return
         size = self._populations[population]
-        if int(ids.max()) >= size or int(ids.min()) < 0:
-            at = int(np.flatnonzero((ids >= size) | (ids < 0))[0])
+        numbers = ids.astype(np.uint64, copy=False)  # negative ones become large
+        if int(numbers.max()) >= size:
+            at = int(np.argmax(numbers >= size))
             raise ValueError(f"spikes of '{population}': ids[{at}] is {ids[at]}; ids must be 0 to {size - 1}")
-        last = self._last_step[population]
-        if steps[0] < last:
+        last = self._last_time[population]
+        if not last <= times[0] < np.inf:
             raise ValueError(
-                f"spikes of '{population}': steps[0] is {steps[0]}, before step {last} of the last batch; "
-                "hand spikes over in order of time"
+                f"spikes of '{population}': times[0] is {times[0]:g} ms, before the last batch's {last:g} ms or not "
+                "finite; hand spikes over in order of time"
             )
-        if np.any(steps[1:] < steps[:-1]):
-            at = int(np.argmax(steps[1:] < steps[:-1])) + 1
+        if not (np.all(times[:-1] <= times[1:]) and times[-1] < np.inf):  # both false of nan
+            at = int(np.argmin((times[:-1] <= times[1:]) & (times[1:] < np.inf))) + 1
             raise ValueError(
-                f"spikes of '{population}': steps[{at}] is {steps[at]} after {steps[at - 1]}; steps must be ascending"
+                f"spikes of '{population}': times[{at}] is {times[at]:g} ms after {times[at - 1]:g} ms; times must be "
+                "finite and ascending"
             )
-        self._last_step[population] = int(steps[-1])
-        self._steps = max(self._steps, int(steps[-1]) + 1)
-        self._spike_counts[population] += len(steps)
-        self._batch.spikes.setdefault(population, []).append((steps, ids))
-        self._batch.n_bytes += steps.nbytes + ids.nbytes
+        self._last_time[population] = float(times[-1])
+        self._steps = max(self._steps, sonata.to_steps(times[-1], self.dt) + 1)
+        self._spike_counts[population] += len(times)
+        self._batch.spikes.setdefault(population, []).append((times, numbers))
+        self._batch.n_bytes += times.nbytes + numbers.nbytes
 
     def write_frames(self, report: str, frames: np.ndarray) -> None:
         """Add frames of one report to the batch.
@@ -331,7 +334,7 @@ class RecordingWriter:
         """
         if not self._closed:
             return
-        file = h5py.File(self.path, "r+", libver=sonata.LIBVER)
+        file = h5py.File(self.path, "r+", **sonata.ACCESS)
         file["evsim/complete"][()] = np.uint8(False)
         file.swmr_mode = True
         self._open_stream(file)

@@ -40,6 +40,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ from evsim._version import __version__
 FORMAT = "evsim recording"
 FORMAT_VERSION = 1
 LIBVER = ("v110", "v114")  # "latest" writes an enum attribute that HDF5 1.14 cannot read
+ACCESS: dict[str, Any] = {"libver": LIBVER, "rdcc_nbytes": 0}  # no cache of chunks: what is appended is written once
 CHUNK = 65536  # elements
 LIVE: set[str] = set()  # tokens of the recordings this process is writing
 SORTING = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
@@ -114,7 +116,7 @@ class WeightSpec:
     synapses: np.ndarray
 
 
-def step_times(steps: np.ndarray | int, dt: float, out: np.ndarray | None = None) -> np.ndarray:
+def step_times(steps: np.ndarray | int, dt: float) -> np.ndarray:
     """Times of steps in ms: steps * dt, rounded once, so that step 3 of a 0.1 ms grid is 0.3.
 
     Parameters
@@ -123,14 +125,17 @@ def step_times(steps: np.ndarray | int, dt: float, out: np.ndarray | None = None
         integer step numbers, any shape.
     dt
         Step in ms.
-    out
-        float64, where to put the times.
     """
     steps = np.asarray(steps, np.int64)
-    ratio = Fraction(dt).limit_denominator(1_000_000)
+    ratio = _ratio(dt)
     if abs(ratio.numerator / ratio.denominator - dt) > 1e-15 * dt:
-        return np.multiply(steps, dt, out=out)
-    return np.divide(steps if ratio.numerator == 1 else steps * ratio.numerator, ratio.denominator, out=out)
+        return np.multiply(steps, dt)
+    return np.divide(steps * ratio.numerator, ratio.denominator)
+
+
+@lru_cache
+def _ratio(dt: float) -> Fraction:
+    return Fraction(dt).limit_denominator(1_000_000)
 
 
 def to_steps(time_ms: float, dt: float) -> int:
@@ -241,7 +246,7 @@ def create_recording(
 ) -> h5py.File:
     """Create the file with every group, dataset and attribute it will ever have; SWMR allows none later."""
     text = to_json(metadata)
-    file = h5py.File(path, "w", libver=LIBVER)
+    file = h5py.File(path, "w", **ACCESS)
     try:
         file.attrs["magic"] = np.uint32(0x0A7A)
         file.attrs["version"] = np.array([0, 1], np.uint32)

@@ -66,15 +66,16 @@ class Stream:
         self._dt = dt
         self._rows = file["evsim/batches"]
         self._columns: list[str] = json.loads(self._rows.attrs["columns"])
-        self._data = {path: file[path] for column in self._columns for path in sonata.growing(column)}
+        paths = [path for column in self._columns for path in sonata.growing(column)]
+        self._data = {path: file[path] for path in [*paths, "evsim/batches"]}
         self._chunk_bytes = {path: math.prod(data.chunks) * data.dtype.itemsize for path, data in self._data.items()}
+        self._lengths = {path: len(data) for path, data in self._data.items()}  # of whole batches
         self._per_chunk = {path: _rows_and_columns(data) for path, data in self._data.items()}
         self._token: str = json.loads(file["evsim"].attrs["writer"])["token"]
         self._times = {column: file[f"{column}/mapping/time"] for column in reports}
         self._kept_steps = 0
         self._queue: list[Batch] = []
         self._spare: list[np.ndarray] = []
-        self._scratch = np.empty(0)
         self._pending = 0
         self._peak = 0
         self._stopping = False
@@ -92,13 +93,13 @@ class Stream:
         return self._peak
 
     def buffer(self, n_spikes: int) -> np.ndarray:
-        """An int64 array (2, n_spikes or more), if possible of memory used before: fresh pages take time."""
+        """A float64 array (2, n_spikes or more), if possible of memory used before: fresh pages take time."""
         with self._changed:
             while self._spare:
                 spare = self._spare.pop()
                 if spare.shape[1] >= n_spikes:
                     return spare
-        return np.empty((2, n_spikes + n_spikes // 4), np.int64)
+        return np.empty((2, n_spikes + n_spikes // 4))
 
     def put(self, batch: Batch) -> None:
         """Queue a batch; waits while more than the bound is pending, raises what stopped the thread."""
@@ -162,6 +163,8 @@ class Stream:
             self._finish()
         except BaseException as error:
             with contextlib.suppress(Exception):  # the first error is the one to tell
+                self._take_back()
+            with contextlib.suppress(Exception):
                 _abandon(self._file)
             with self._changed:
                 self._error = error
@@ -177,7 +180,7 @@ class Stream:
         for column in self._columns:
             added = sum(_added(batch, column, self._reports) for batch in batches)
             for path in sonata.growing(column) if added else []:
-                rows, (per_chunk, across) = len(self._data[path]), self._per_chunk[path]
+                rows, (per_chunk, across) = self._lengths[path], self._per_chunk[path]
                 chunks = (math.ceil((rows + added) / per_chunk) - math.ceil(rows / per_chunk)) * across
                 need += chunks * self._chunk_bytes[path]
         kept = float(sonata.step_times(self._kept_steps, self._dt))
@@ -192,27 +195,31 @@ class Stream:
                 self._append_weights(column, [pair for batch in batches for pair in batch.weights.get(rest, [])])
             else:
                 self._append_frames(column, [x for batch in batches for x in batch.frames.get(column, [])])
-        steps = batches[-1].steps
-        lengths = [len(self._data[sonata.growing(column)[0]]) for column in self._columns]
-        self._rows.resize(len(self._rows) + 1, axis=0)
-        self._rows[-1] = [len(self._rows), steps, *lengths]
+        steps, number = batches[-1].steps, len(self._rows) + 1
+        self._rows.resize(number, axis=0)
+        lengths = {path: len(data) for path, data in self._data.items()}
+        self._rows[number - 1] = [number, steps, *(lengths[sonata.growing(column)[0]] for column in self._columns)]
         self._file.flush()
-        self._kept_steps = steps
+        self._kept_steps, self._lengths = steps, lengths
+
+    def _take_back(self) -> None:
+        """Shorten the file to its whole batches: no other reader shall see what of a failed one is not there."""
+        for path, data in self._data.items():
+            data.resize(self._lengths[path], axis=0)
+        for column in self._reports:
+            self._note_time(column, self._lengths[f"{column}/data"])
 
     def _append_spikes(self, column: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
         if not pairs:
             return
         times, ids = (self._data[path] for path in sonata.growing(column))
         at = len(times)
-        total = at + sum(len(steps) for steps, _ in pairs)
+        total = at + sum(len(of_batch) for of_batch, _ in pairs)
         times.resize(total, axis=0)
         ids.resize(total, axis=0)
-        for steps, indices in pairs:
-            end = at + len(steps)
-            if len(self._scratch) < len(steps):
-                self._scratch = np.empty(len(steps) + len(steps) // 4)
-            times[at:end] = sonata.step_times(steps, self._dt, self._scratch[: len(steps)])
-            ids[at:end] = indices.view(np.uint64) if indices.dtype == np.int64 else indices
+        for of_batch, indices in pairs:
+            end = at + len(of_batch)
+            times[at:end], ids[at:end] = of_batch, indices
             at = end
 
     def _append_frames(self, column: str, pieces: list[np.ndarray]) -> None:
@@ -224,8 +231,11 @@ class Stream:
         for frames in pieces:
             data[at : at + len(frames)] = frames
             at += len(frames)
+        self._note_time(column, at)
+
+    def _note_time(self, column: str, n_frames: int) -> None:
         report = self._reports[column]
-        self._times[column][...] = sonata.report_time(report.start_ms, report.every_ms, at, self._dt)
+        self._times[column][...] = sonata.report_time(report.start_ms, report.every_ms, n_frames, self._dt)
 
     def _append_weights(self, column: str, snapshots: list[tuple[int, np.ndarray]]) -> None:
         if not snapshots:
@@ -256,7 +266,7 @@ def _added(batch: Batch, column: str, reports: dict[str, sonata.ReportSpec]) -> 
     kind, _, rest = column.partition("/")
     if kind == "weights":
         return len(batch.weights.get(rest, []))
-    return sum(len(steps) for steps, _ in batch.spikes.get(rest, []))
+    return sum(len(times) for times, _ in batch.spikes.get(rest, []))
 
 
 def _rows_and_columns(data: h5py.Dataset) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from scipy import signal, sparse
 
 import evsim
 from evsim import batch_engine, sinabs, spikingjelly
+from evsim import batch_model as bm
 from evsim.batch_input import EventInput, PoissonInput, RepeatedInput
 from evsim.neurons import NeuronModel
 
@@ -162,6 +163,15 @@ def test_recurrent_neurons_may_spike_often(each):
     first, second = net(x)[:, 0]
     assert set(first) == {each}
     assert set(second) == {each}
+
+
+@pytest.mark.parametrize("n", [1, 8, 63, 127, 129, 140, 193, 300])
+def test_the_last_tile_of_a_layer_lies_in_the_scratch(n):
+    net = evsim.Sequential(evsim.Linear(2, n))
+    net(np.ones((1, 1, 2)))
+    row, (*_, work, _) = net._built.model.node[0], net._engine._scratch[0]
+    tiles = -(-n // row[bm.TILE_SIZE])
+    assert min(work[0].size, work[1].size) >= tiles * row[bm.TILE_SIZE]
 
 
 DIFFERENTLY = {"deadline": None, "suppress_health_check": [HealthCheck.filter_too_much, HealthCheck.too_slow]}

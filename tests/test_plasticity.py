@@ -159,6 +159,36 @@ def test_any_rule_equals_the_dense_reference(seed, traces, order, dependence, ta
         np.testing.assert_allclose(sim.synapses(projection).weight, expected, rtol=0, atol=3e-6)
 
 
+def test_rare_arrivals_learn_from_all_spikes_in_between():
+    rule = evsim.PairSTDP(a_plus=0.02, a_minus=0.01, tau_pre=60.0)
+    sim, projections, before = learn(rule, 2, (1000.0,), rate=0.006)
+    spikes = (recorded(sim, sim.network.populations[name], 1.0) for name in ("inputs", "cells"))
+    expected = dense_reference(rule, 1.0, 1000, before[0], *spikes)
+    np.testing.assert_allclose(sim.synapses(projections[0]).weight, expected, rtol=0, atol=3e-6)
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
+def test_all_to_all_equals_the_same_synapses_listed(variant):
+    rule = evsim.PairSTDP(**{"a_plus": 0.03, "a_minus": 0.025, **variant})
+    weight = np.random.default_rng(1).uniform(rule.w_min + 0.1, rule.w_max - 0.1, (9, 150))
+    results = []
+    listed = evsim.explicit(np.repeat(np.arange(9), 150), np.tile(np.arange(150), 9))
+    for pairs, values in ((evsim.all_to_all(), weight), (listed, weight.ravel())):
+        net = evsim.Network(dt=1.0, seed=3)
+        inputs = net.add_poisson_source("inputs", 9, rate=np.linspace(0.0, 200.0, 9))
+        cells = net.add_population("cells", 150, evsim.LIF(tau_mem=10.0, v_threshold=1.0, t_ref=1.0))
+        net.add_poisson("noise", cells[:120], rate=30.0, weight=1.2)
+        plastic = net.connect(inputs, cells, pairs, weight=values, delay=2.0, plasticity=rule)
+        sim = evsim.Simulation(net, backend="cpu", threads=2)
+        sim.run(60.0)
+        sim.reset_state()
+        sim.normalize(plastic, 3.0 if rule.w_max > 0.0 else -3.0)
+        sim.run(90.0)
+        results.append((sim.spike_checksum, sim.synapses(plastic).weight))
+    assert results[0][0] == results[1][0]
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
 @pytest.mark.parametrize("variant", ["additive", "together", "at the end"])
 def test_threads_and_chunks_change_nothing(variant):
     rule = evsim.PairSTDP(**{"a_plus": 0.03, "a_minus": 0.025, **VARIANTS[variant]})
@@ -395,6 +425,21 @@ def test_samples_that_follow_each_other():
     assert (spikes[:10] > 0).all()
     assert (sim.weights(plastic).toarray()[:10] != learned[:10]).any()
     np.testing.assert_array_equal(sim.weights(plastic).toarray()[10:], learned[10:])
+
+
+def test_rates_come_back_after_others_took_their_place(monkeypatch):
+    monkeypatch.setattr("evsim.rates.MOST_CLASSES", 8)
+    rates = [[10.0, 20.0, 30.0, 40.0], [50.0, 60.0, 70.0, 80.0], [10.0, 60.0, 200.0, 300.0]]
+    counts = []
+    for shown in (rates, rates[2:]):
+        net = evsim.Network(dt=1.0, seed=1)
+        inputs = net.add_poisson_source("inputs", 4, rate=np.full(4, 400.0))
+        sim = evsim.Simulation(net, backend="cpu")
+        for rate in shown:
+            sim.set_rate("inputs", rate)
+        sim.run(500.0)
+        counts.append(sim.neuron_spikes(inputs))
+    np.testing.assert_array_equal(*counts)
 
 
 def test_bad_rates_are_refused():

@@ -66,7 +66,7 @@ def test_small_population_beside_large_ones_stays_visible():
 def test_recording_and_its_arrays_give_the_same_raster(tmp_path):
     ids, times = poisson(20.0, 50, 300.0)
     with RecordingWriter(tmp_path / "a.h5", {"p": 50, "q": 5}, ["p", "q"], dt=0.1) as writer:
-        writer.write_spikes("p", np.rint(times * 10).astype(np.int64), ids)
+        writer.write_spikes("p", np.rint(times * 10) / 10, ids)
         writer.commit(3000)
     with open_recording(tmp_path / "a.h5") as recording:
         _, axes = plot_raster(recording, start=100.0, stop=200.0, populations=["p"])

@@ -141,7 +141,7 @@ def test_spikes_and_state_of_a_recording(tmp_path):
     rng = np.random.default_rng(0)
     steps, ids = np.sort(rng.integers(0, 1000, 300)), rng.integers(0, 20, 300)
     with RecordingWriter(tmp_path / "a.h5", {"p": 20}, ["p"], dt=0.1) as writer:
-        writer.write_spikes("p", steps, ids)
+        writer.write_spikes("p", steps / 10, ids)
         writer.commit(1000)
     with open_recording(tmp_path / "a.h5") as recording:
         found = recording.spikes("p")

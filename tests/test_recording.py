@@ -17,7 +17,7 @@ from evsim.io import output
 from evsim.io.recording import RecordingWriter, ReportSpec, open_recording, step_times
 
 POPULATIONS = {"exc": 8, "inh": 3}
-STEPS = np.array([0, 3, 3, 7, 12], np.int64)
+TIMES = np.array([0.0, 0.3, 0.3, 0.7, 1.2])
 IDS = np.array([5, 0, 7, 5, 2], np.uint32)
 
 
@@ -35,11 +35,11 @@ def write_small(path):
     frames = {"i": rng.random((4, 2)), "v": rng.random((7, 3)), "w": rng.random((20, 1))}
     frames = {name: values.astype(np.float32) for name, values in frames.items()}
     with RecordingWriter(path, POPULATIONS, ["exc", "inh"], reports(), 0.1, {"seed": np.int64(7)}) as writer:
-        writer.write_spikes("exc", STEPS[:4], IDS[:4])
+        writer.write_spikes("exc", TIMES[:4], IDS[:4])
         writer.write_frames("v", frames["v"][:3])
         writer.commit(10)
-        writer.write_spikes("exc", STEPS[4:], IDS[4:])
-        writer.write_spikes("inh", STEPS, IDS % 3)
+        writer.write_spikes("exc", TIMES[4:], IDS[4:])
+        writer.write_spikes("inh", TIMES, IDS % 3)
         writer.write_frames("v", frames["v"][3:])
         writer.write_frames("i", frames["i"])
         writer.write_frames("w", frames["w"])
@@ -53,7 +53,7 @@ def test_spikes_and_states_come_back(tmp_path):
     with open_recording(tmp_path / "a.h5") as recording:
         ids, times = recording.spikes("exc")
         np.testing.assert_array_equal(ids, IDS)
-        assert times.tolist() == [0.0, 0.3, 0.3, 0.7, 1.2]
+        np.testing.assert_array_equal(times, TIMES)
         assert ids.dtype == np.int64
         for name, population, variable in (("v", "exc", "v"), ("i", "exc", "i_exc"), ("w", "inh", "w")):
             np.testing.assert_array_equal(recording.state(population, variable).values, frames[name])
@@ -168,7 +168,7 @@ def test_any_batches_come_back(batches, frames):
                 steps = step + np.cumsum([gap for gap, _ in gaps], dtype=np.int64)
                 step = int(steps[-1]) if len(steps) else step
                 ids = np.array([i for _, i in gaps], np.uint32)
-                writer.write_spikes("p", steps, ids)
+                writer.write_spikes("p", steps * 0.5, ids)
                 writer.write_frames("v", values[row : row + n_frames])
                 row += n_frames
                 writer.commit()
@@ -299,23 +299,26 @@ def test_metadata_that_is_not_json_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("population", "steps", "ids", "message"),
+    ("population", "times", "ids", "message"),
     [
-        ("inh", [1], [0], "population 'inh' is not recorded; recorded: exc"),
-        ("exc", [1, 2], [0, 8], r"'exc': ids\[1\] is 8; ids must be 0 to 7"),
-        ("exc", [1, 2], [-1, 0], r"ids\[0\] is -1"),
-        ("exc", [7, 6], [0, 0], r"'exc': steps\[1\] is 6 after 7"),
-        ("exc", [4], [0], r"steps\[0\] is 4, before step 5"),
-        ("exc", [-1], [0], r"steps\[0\] is -1"),
-        ("exc", [6], [0, 1], "of one length"),
-        ("exc", [6], [0.5], "float64"),
+        ("inh", [1.0], [0], "population 'inh' is not recorded; recorded: exc"),
+        ("exc", [1.0, 2.0], [0, 8], r"'exc': ids\[1\] is 8; ids must be 0 to 7"),
+        ("exc", [1.0, 2.0], [-1, 0], r"ids\[0\] is -1"),
+        ("exc", [0.7, 0.6], [0, 0], r"'exc': times\[1\] is 0.6 ms after 0.7"),
+        ("exc", [0.7, 0.8, np.nan, 0.9], [0, 0, 0, 0], r"times\[2\] is nan ms"),
+        ("exc", [0.7, np.inf], [0, 0], r"times\[1\] is inf ms"),
+        ("exc", [0.4], [0], r"times\[0\] is 0.4 ms, before .* 0.5 ms"),
+        ("exc", [-0.1], [0], r"times\[0\] is -0.1 ms"),
+        ("exc", [np.nan], [0], r"times\[0\] is nan ms"),
+        ("exc", [0.6], [0, 1], "of one length"),
+        ("exc", [0.6], [0.5], "float64"),
     ],
 )
-def test_bad_spikes_are_refused(tmp_path, population, steps, ids, message):
+def test_bad_spikes_are_refused(tmp_path, population, times, ids, message):
     with RecordingWriter(tmp_path / "a.h5", POPULATIONS, ["exc"], dt=0.1) as writer:
-        writer.write_spikes("exc", np.array([5]), np.array([0]))
+        writer.write_spikes("exc", np.array([0.5]), np.array([0]))
         with pytest.raises(ValueError, match=message):
-            writer.write_spikes(population, np.array(steps), np.array(ids))
+            writer.write_spikes(population, np.array(times), np.array(ids))
     with open_recording(tmp_path / "a.h5") as recording:
         assert recording.n_spikes("exc") == 1
 

@@ -178,7 +178,7 @@ def test_copying_in_many_blocks_is_the_same(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     steps, ids = np.sort(rng.integers(0, 5000, 150_000)), rng.integers(0, 9, 150_000)
     with RecordingWriter(tmp_path / "a.h5", {"p": 9}, ["p"], dt=0.1) as writer:
-        writer.write_spikes("p", steps, ids)
+        writer.write_spikes("p", steps / 10, ids)
     pack_recording(tmp_path / "a.h5", tmp_path / "b.h5")
     with open_recording(tmp_path / "b.h5") as recording:
         np.testing.assert_array_equal(recording.spikes("p")[0], ids)

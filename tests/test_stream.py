@@ -1,5 +1,6 @@
 """The thread that writes: bounded memory, full disks, forgotten writers; nothing is lost silently."""
 
+import contextlib
 import errno
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from evsim.io import output, stream
-from evsim.io.recording import RecordingWriter, open_recording
+from evsim.io.recording import RecordingWriter, ReportSpec, open_recording
 
 
 def test_forgotten_writer_keeps_what_was_committed(tmp_path):
@@ -44,7 +45,7 @@ def test_pending_bytes_are_bounded(tmp_path, monkeypatch):
 
     def simulate():
         for k in range(100):
-            writer.write_spikes("p", np.full(1000, k), np.zeros(1000, np.uint32))  # 12 kB
+            writer.write_spikes("p", np.full(1000, k), np.zeros(1000, np.uint32))  # 16 kB
             writer.commit(k + 1)
             handed.append(k)
 
@@ -55,7 +56,7 @@ def test_pending_bytes_are_bounded(tmp_path, monkeypatch):
         handed_meanwhile = len(handed)
         disk.set()
         simulation.join()
-        assert handed_meanwhile <= 100_000 // 12_000
+        assert handed_meanwhile <= 100_000 // 16_000
         assert writer._stream.peak_bytes <= 100_000
     with open_recording(tmp_path / "a.h5") as recording:
         assert recording.n_spikes("p") == 100_000
@@ -124,9 +125,9 @@ def test_error_of_the_last_batch_is_raised_by_close(tmp_path, monkeypatch):
 
 def record_and_fail(path):
     with RecordingWriter(path, {"p": 4}, ["p"]) as writer:
-        writer.write_spikes("p", np.array([9]), np.array([0]))
+        writer.write_spikes("p", np.array([0.9]), np.array([0]))
         writer.commit(10)
-        writer.write_spikes("p", np.array([11]), np.array([0]))
+        writer.write_spikes("p", np.array([1.1]), np.array([0]))
         raise RuntimeError("mine")
 
 
@@ -136,6 +137,48 @@ def test_error_in_a_with_block_is_not_hidden(tmp_path):
     with open_recording(tmp_path / "a.h5") as recording:
         assert recording.spikes("p")[1].tolist() == [0.9]  # the batch that was cut short is none
         assert not recording.complete
+
+
+def test_a_file_that_cannot_be_flushed_stays_as_it_last_was(tmp_path, monkeypatch):
+    def fail(_):
+        raise OSError(errno.EIO, "disk gone")
+
+    writer = RecordingWriter(tmp_path / "a.h5", {"p": 4}, ["p"], dt=1.0)
+    for k in range(4):
+        if k == 3:
+            monkeypatch.setattr(h5py.File, "flush", fail)
+        writer.write_spikes("p", np.full(1000, k), np.zeros(1000, np.uint32))
+        writer.commit(k + 1)
+        with contextlib.nullcontext() if k < 3 else pytest.raises(OSError, match="disk gone"):
+            writer.flush()
+    writer.close()
+    monkeypatch.undo()
+    with open_recording(tmp_path / "a.h5") as recording:
+        assert recording.unfinished
+        np.testing.assert_array_equal(recording.spikes("p")[1], np.repeat(np.arange(3), 1000))
+
+
+def test_a_batch_that_fails_half_way_is_taken_back(tmp_path, monkeypatch):
+    """The spikes of the failed batch are in the file by then, its frames are not."""
+    report = ReportSpec("v", "p", "v", np.array([0]), "mV", 1.0)
+    writer = RecordingWriter(tmp_path / "a.h5", {"p": 4}, ["p"], [report], dt=1.0)
+    real = stream.Stream._append_frames
+    monkeypatch.setattr(stream.Stream, "_append_frames", lambda *given: (real(*given), writer.fail())[0])
+    writer.fail = lambda: None
+    for k in range(2):
+        writer.write_spikes("p", np.full(10, k), np.zeros(10, np.uint32))
+        writer.write_frames("v", np.zeros((1, 1)))
+        writer.commit(k + 1)
+        if k == 0:
+            writer.flush()
+            writer.fail = lambda: 1 / 0
+    with pytest.raises(OSError, match="division by zero; it is kept up to 1 ms"):
+        writer.flush()
+    writer.close()
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert len(file["spikes/p/timestamps"]) == len(file["spikes/p/node_ids"]) == 10
+        assert len(file["report/p/data"]) == len(file["evsim/batches"]) == 1
+        assert file["report/p/mapping/time"][:].tolist() == [0.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("checked", [True, False], ids=["checked", "unchecked"])
@@ -168,6 +211,8 @@ def test_full_disk(tmp_path, checked):
             ids, times = recording.spikes("p")
             assert len(ids) >= 5000 * flushed
             np.testing.assert_array_equal(times, np.repeat(np.arange(len(ids) // 5000), 5000))
-            assert recording.unfinished is not checked
+            assert not recording.unfinished
+        with h5py.File(tmp_path / "a.h5") as file:  # other readers see no more
+            assert len(file["spikes/p/timestamps"]) == len(file["spikes/p/node_ids"]) == len(ids)
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)

@@ -49,7 +49,7 @@ def forward(net: Sequential, x: Any, input_gradient: bool = False) -> tuple[F4, 
     """
     given = checked_input(x)
     if isinstance(given, PoissonInput):
-        given = given.events()
+        given = given.events(net.threads)
     built, engine, state = net.begin(given.shape[1], given.shape[2:])
     nodes = range(len(built.nodes))
     for node in built.nodes:
@@ -76,6 +76,9 @@ class Backward:
         self._frames, self._pre = frames, pre
         self._wants_input = input_gradient
         self._source: F4 | None = None
+        order = built.nodes[0].order_in
+        self._unit_of = np.empty(order.size, np.uint32)  # the engine's number of each unit of the input
+        self._unit_of[order] = np.arange(order.size)
 
     def frames(self, layer: int) -> F4:
         """What a layer gave, (T, B, ...), as in a record of its spikes."""
@@ -188,12 +191,13 @@ class Backward:
         n_samples = gradient.shape[1]
         n_groups = min(GROUPS, n_samples)
         n_in, n_out = int(row[bm.N_IN]), int(row[bm.OUT_CHANNELS] if row[bm.KIND] == bm.CONV else row[bm.N_OUT])
-        shape: tuple[int, ...] = (n_in, n_out)
+        shape: tuple[int, ...] = (n_in, -(-n_out // kernels.LANES) * kernels.LANES)
         if isinstance(connection, Conv2d):
             shape = (connection.in_channels // connection.groups, *connection.kernel_size, n_out)
         sums = np.zeros((n_groups, *shape), np.float32)
 
         def add(group: int, first: int, stop: int) -> None:
+            dx = np.empty(bm.TILE, np.float32)
             for sample in range(first, stop):
                 events = self._events(k, sample)
                 if isinstance(connection, Conv2d):
@@ -203,23 +207,23 @@ class Backward:
                         connection.dilation, sums[group],
                     )  # fmt: skip
                 else:
-                    kernels.add_linear_gradient(*events, gradient, sample, sums[group])
+                    kernels.add_linear_gradient(*events, gradient, sample, sums[group], dx)
 
         _for_groups(pool, n_samples, add)
         total = sums.sum(axis=0) * np.float32(self._built.nodes[k].scale_in)
         if isinstance(connection, Conv2d):
             return np.ascontiguousarray(total.transpose(3, 0, 1, 2)).reshape(connection.weight.shape)
         made = np.empty((n_out, n_in), np.float32)
-        made[:, self._built.nodes[k].order_in] = total.T
+        made[:, self._built.nodes[k].order_in] = total[:, :n_out].T
         return made
 
     def _events(self, k: int, sample: int) -> tuple[Any, Any, Any]:
         """What enters node k of a sample: start (T + 1,), index and how often or how much."""
         given = self._given
-        if k == 0 and isinstance(given, EventInput) and self._built.channels == 1:
+        if k == 0 and isinstance(given, EventInput):
             n_steps = given.shape[0]
             start = given.start[sample * n_steps : (sample + 1) * n_steps + 1]
-            index = given.index[start[0] : start[-1]]
+            index = self._unit_of[given.index[start[0] : start[-1]]]
             return start - start[0], index, np.ones(index.size, np.float32)
         frames = self._frame_before(k)
         start = np.zeros(len(frames) + 1, np.int64)

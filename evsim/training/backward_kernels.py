@@ -14,6 +14,8 @@ f32 = np.float32
 i64 = np.int64
 u64 = np.uint64
 
+LANES = 16
+
 
 @compile_kernel
 def through_neurons(
@@ -93,18 +95,22 @@ def list_events(frames, sample, start, index, times):
 
 
 @compile_kernel
-def add_linear_gradient(start, index, times, gradient, sample, weight_gradient):
-    """weight_gradient (sources, targets) += each source's spikes times gradient (T, B, targets), tile by tile."""
-    n_steps, n_out = gradient.shape[0], gradient.shape[2]
-    for first in range(0, n_out, TILE):
-        n = u64(min(TILE, n_out - first))
+def add_linear_gradient(start, index, times, gradient, sample, weight_gradient, dx):
+    """weight_gradient (sources, targets) += each source's spikes times gradient (T, B, targets), tile by tile.
+
+    The targets of weight_gradient are filled up to a multiple of LANES, for loops without a remainder; dx (TILE,) is
+    scratch.
+    """
+    n_steps, n_out = gradient.shape[0], u64(gradient.shape[2])
+    for first in range(u64(0), u64(weight_gradient.shape[1]), u64(TILE)):
+        n = min(u64(TILE), u64(weight_gradient.shape[1]) - first)
         for t in range(n_steps):
-            dx = gradient[t, sample, first:]
+            for i in range(n):
+                dx[i] = gradient[t, sample, first + i] if first + i < n_out else f32(0.0)
             for e in range(start[t], start[t + 1]):
-                row = weight_gradient[i64(index[e]), first:]
-                x = times[e]
+                j, x = u64(index[e]), times[e]
                 for i in range(n):
-                    row[i] += x * dx[i]
+                    weight_gradient[j, first + i] += x * dx[i]
 
 
 @compile_kernel

@@ -129,7 +129,8 @@ class BCEWithLogits(_OverSteps):
     """mean over b and i of -y log s(z) - (1 - y) log(1 - s(z)) with s(z) = 1 / (1 + exp(-z)).
 
     target is (B,) or (B, N), in [0, 1], for one output unit; for more (B, N), or classes (B,), one against the rest.
-    With one unit the class predicted is z > 0. Source: torch's binary_cross_entropy_with_logits.
+    With one unit the class predicted is z > 0. For a last layer that does not spike: counts of spikes are never
+    negative, and so never say no. Source: torch's binary_cross_entropy_with_logits.
 
     Parameters
     ----------

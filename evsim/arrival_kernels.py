@@ -1,0 +1,288 @@
+"""Spikes arrive over plastic synapses, on the CPU: each thread delivers to its own neurons and changes the weights.
+
+The loops over synapses hold no branch that depends on a spike: which synapses have something to learn is listed first.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from evsim.dynamics import clamp, depress, depression, potentiate, strength
+from evsim.jit import compile_kernel, register_jitable
+from evsim.learning import (
+    A_MINUS,
+    A_PLUS,
+    DUE,
+    FROZEN,
+    MINUS_0,
+    MINUS_1,
+    NEVER,
+    PLUS_0,
+    PLUS_1,
+    TOGETHER,
+    W_MAX,
+    W_MIN,
+    X_TARGET,
+    Rules,
+    Traces,
+)
+from evsim.model import F4, N_THREADS, RING_MASK, TARGET_BITS, U4, U8
+from evsim.plastic_dynamics import (
+    depression_by,
+    find_delay,
+    last_arrival,
+    place_in_log,
+    place_of_step,
+    update_after,
+    update_before,
+)
+
+f32 = np.float32
+i64 = np.int64
+u32 = np.uint32
+u64 = np.uint64
+
+PIECE = 512  # synapses of a row that are listed at a time
+
+
+class Lists(NamedTuple):
+    """A thread's working arrays of one arrival."""
+
+    listed: U4  # (PIECE * (DUE + 1),) synapses of a piece of a row, level by level
+    level_start: U8  # (DUE + 1,) where each level's begin, and the end
+    row: U8  # (most sources,) the weights of each row begin here
+    place: U8  # (n_targets,) where in a row each active target is
+    amount: F4  # (n_targets,) how strongly it depresses
+
+
+def make_lists(rules: Rules, traces: Traces) -> Lists:
+    """Of a thread."""
+    return Lists(
+        listed=np.zeros(PIECE * (DUE + 1), np.uint32),
+        level_start=np.zeros(DUE + 1, np.uint64),
+        row=np.zeros(np.diff(rules.source_start).max(), np.uint64),
+        place=np.zeros(traces.post_last.size, np.uint64),
+        amount=np.zeros(traces.post_last.size, np.float32),
+    )
+
+
+@register_jitable(forceinline=True)
+def _is_simple(rules, k):
+    """The commonest case: weights that change at once, along straight lines."""
+    straight = rules.table_start[k, 0] < 0 and rules.table_start[k, 1] < 0
+    return straight and rules.option[k, TOGETHER] == 0 and rules.option[k, FROZEN] == 0
+
+
+@compile_kernel
+def _potentiate_row(
+    due, n_targets, synapse, start, n, mask, first, listed, level_start, weight, shift, arrived, x_pre,
+    decay, decay_start, decay_stop, value, k,
+):  # fmt: skip
+    """What the spikes of targets since the last arrival make of n weights of a row; does what `catch_up` does.
+
+    Level l lists the synapses whose target has spiked more than l times since. The oldest spikes act first.
+    """
+    end = u64(0)
+    for i in range(n):
+        listed[end] = u32(i)
+        end += u64(due[(u64(synapse[start + i]) & mask) + first] >= arrived)
+    level_start[u64(0)], level_start[u64(1)] = u64(0), end
+    levels, begin = u64(1), u64(0)
+    while end > begin and levels < u64(DUE):
+        stop, at = end, levels * n_targets + first
+        for i in range(begin, stop):
+            listed[end] = listed[i]
+            end += u64(due[(u64(synapse[start + u64(listed[i])]) & mask) + at] >= arrived)
+        begin = stop
+        levels += u64(1)
+        level_start[levels] = end
+    a_plus, x_target, low, high = value[k, A_PLUS], value[k, X_TARGET], value[k, W_MIN], value[k, W_MAX]
+    plus_0, plus_1 = value[k, PLUS_0], value[k, PLUS_1]
+    for below in range(levels):
+        level = levels - u64(1) - below
+        at = level * n_targets + first
+        for i in range(level_start[level], level_start[level + u64(1)]):
+            s = start + u64(listed[i])
+            since = due[(u64(synapse[s]) & mask) + at] - arrived
+            left = decay[u64(min(decay_start + since, decay_stop - 1))]
+            w = weight[s + shift]
+            w = potentiate(w, x_pre, left, x_target, a_plus, strength(w, plus_0, plus_1))
+            weight[s + shift] = clamp(w, low, high)
+
+
+@compile_kernel
+def _deliver_row(
+    ring, slot, per_unit, synapse, start, stop, mask, first, weight, shift, step, post_last, post_trace,
+    decay, decay_start, decay_stop, value, k,
+):  # fmt: skip
+    """Deliver the weights of a row, then depress them."""
+    a_minus, minus_0, minus_1 = value[k, A_MINUS], value[k, MINUS_0], value[k, MINUS_1]
+    low, high = value[k, W_MIN], value[k, W_MAX]
+    for s in range(start, stop):
+        place = u64(synapse[s]) & mask
+        target = place + first
+        w = weight[s + shift]
+        ring[slot + place] += ring.dtype.type(np.rint(w * per_unit))
+        left = decay[u64(min(decay_start + (step - post_last[target]), decay_stop - 1))]
+        w = depress(w, depression(post_trace[target], left, a_minus), strength(w, minus_0, minus_1))
+        weight[s + shift] = clamp(w, low, high)
+
+
+@register_jitable(forceinline=True)
+def _arrive_simply(
+    rules, traces, lists, k, synapse, start, stop, shift, mask, first, ring, slot, per_unit, arrived, x_pre, step
+):  # fmt: skip
+    """A spike arrives at the synapses [start, stop); does what `update_before` and `update_after` do."""
+    for piece in range(start, stop, u64(PIECE)):
+        _potentiate_row(
+            traces.post_due, u64(traces.post_last.size), synapse, piece, min(u64(PIECE), stop - piece), mask, first,
+            lists.listed, lists.level_start, traces.weight, shift, arrived, x_pre,
+            rules.pre_decay, rules.pre_decay_start[k], rules.pre_decay_start[k + 1], rules.value, u64(k),
+        )  # fmt: skip
+    _deliver_row(
+        ring, slot, per_unit, synapse, start, stop, mask, first, traces.weight, shift, step, traces.post_last,
+        traces.post_trace, rules.post_decay, rules.post_decay_start[k], rules.post_decay_start[k + 1],
+        rules.value, u64(k),
+    )  # fmt: skip
+
+
+@register_jitable
+def _to_units(w, per_unit, ring):
+    return ring.dtype.type(np.rint(w * per_unit))
+
+
+@compile_kernel
+def _deliver_four(weight, a, b, c, d, n, ring, place, per_unit):
+    """Deliver four rows of n weights to n inputs that follow each other."""
+    for j in range(n):
+        ring[place + j] += (
+            _to_units(weight[a + j], per_unit, ring)
+            + _to_units(weight[b + j], per_unit, ring)
+            + _to_units(weight[c + j], per_unit, ring)
+            + _to_units(weight[d + j], per_unit, ring)
+        )
+
+
+@compile_kernel
+def _deliver_one(weight, a, n, ring, place, per_unit):
+    for j in range(n):
+        ring[place + j] += _to_units(weight[a + j], per_unit, ring)
+
+
+@compile_kernel
+def _depress_rows(weight, row, n_rows, place, amount, count, value, k):
+    """Depress the weights at `count` places in each row by an amount of each place; does what `update_after` does."""
+    minus_0, minus_1, low, high = value[k, MINUS_0], value[k, MINUS_1], value[k, W_MIN], value[k, W_MAX]
+    for r in range(n_rows):
+        for j in range(count):
+            at = row[r] + place[j]
+            w = weight[at]
+            weight[at] = clamp(depress(w, amount[j], strength(w, minus_0, minus_1)), low, high)
+
+
+@register_jitable(forceinline=True)
+def _arrive_at_all(model, ring, rules, traces, lists, learning, thread, k, logged, last, delay, place, per_unit, step):
+    """Spikes logged[...:last] arrive at all of a thread's targets: only those that have spiked have something to learn.
+
+    Returns the number of synaptic events.
+    """
+    start = rules.own_target[k, 0]
+    n = u64(rules.own_target[k, 1] - start)
+    count = traces.active_count[k] if learning else 0
+    together = rules.option[k, TOGETHER] == 1
+    row = model.projection_row[rules.projection[k]] + thread
+    n_threads, shift = model.scalars[N_THREADS], model.projection_weight[rules.projection[k]]
+    n_rows = u64(0)
+    for number in range(logged, last):
+        source = i64(traces.log_source[place_in_log(rules, k, number)])
+        first = u64(model.row_start[row + source * n_threads] + shift)
+        lists.row[n_rows] = first
+        n_rows += u64(1)
+        if count > 0:
+            arrived, x_pre = last_arrival(rules, traces, k, rules.source_start[k] + source, delay, step)
+            for j in range(count):
+                target = traces.active[start + j]
+                if traces.post_last[target] < arrived and not together:
+                    break  # as are all that follow
+                update_before(rules, traces, k, target, first + u64(target - start), arrived, x_pre)
+    rows = lists.row
+    fours = n_rows & ~u64(3)
+    for r in range(u64(0), fours, u64(4)):
+        _deliver_four(
+            traces.weight, rows[r], rows[r + u64(1)], rows[r + u64(2)], rows[r + u64(3)], n, ring, place, per_unit
+        )  # fmt: skip
+    for r in range(fours, n_rows):
+        _deliver_one(traces.weight, rows[r], n, ring, place, per_unit)
+    for j in range(count):
+        target = traces.active[start + j]
+        lists.place[j] = u64(target - start)
+        lists.amount[j] = depression_by(rules, traces, k, target, step)
+    if _is_simple(rules, k):
+        _depress_rows(traces.weight, rows, n_rows, lists.place, lists.amount, u64(count), rules.value, k)
+        return n_rows * n
+    for r in range(n_rows):
+        for j in range(count):
+            update_after(rules, traces, k, rows[r] + lists.place[j], lists.amount[j])
+    return n_rows * n
+
+
+@register_jitable(forceinline=True)
+def arrive(model, ring, rules, traces, lists, learning, thread, step):
+    """Deliver the spikes that arrive over plastic synapses in `step`, and change their weights.
+
+    Returns the number of synaptic events.
+    """
+    n_threads, target_bits = i64(model.scalars[N_THREADS]), u64(model.scalars[TARGET_BITS])
+    ring_mask, target_mask = u64(model.scalars[RING_MASK]), (u64(1) << target_bits) - u64(1)
+    weight, synapse = traces.weight, model.synapse
+    slot = (u64(step) << target_bits) & ring_mask
+    events = u64(0)
+    for k in range(rules.projection.size):
+        q = rules.projection[k]
+        shift = u64(model.projection_weight[q])
+        first_target = u64(rules.first_input[k])
+        targets = u64(rules.target_start[k])
+        simple = _is_simple(rules, k)
+        one_delay = rules.delay_start[k + 1] - rules.delay_start[k] == 1
+        p, receptor = rules.population[k], rules.receptor[k]
+        per_unit = f32(1.0) / model.input_unit[p, receptor]
+        for d in range(rules.delay_start[k], rules.delay_start[k + 1]):
+            delay = rules.delay[d]
+            emitted = step - delay
+            if emitted < 0:
+                continue
+            first_logged = traces.log_first[place_of_step(rules, k, emitted)]
+            last_logged = traces.log_first[place_of_step(rules, k, emitted + 1)]
+            if rules.dense[k] == 1:
+                place = slot + first_target + u64(rules.own_target[k, 0]) - targets
+                events += _arrive_at_all(
+                    model, ring, rules, traces, lists, learning, thread, k, first_logged, last_logged, delay,
+                    place, per_unit, step,
+                )  # fmt: skip
+                continue
+            for logged in range(first_logged, last_logged):
+                source = i64(traces.log_source[place_in_log(rules, k, logged)])
+                row = u64(model.projection_row[q] + source * n_threads + thread)
+                start, stop = u64(model.row_start[row]), u64(model.row_start[row + u64(1)])
+                if not one_delay:
+                    start = find_delay(synapse, start, stop, delay, target_bits)
+                    stop = find_delay(synapse, start, stop, delay + 1, target_bits)
+                events += stop - start
+                arrived, x_pre = last_arrival(rules, traces, k, rules.source_start[k] + source, delay, step)
+                if learning and simple and arrived > NEVER:
+                    _arrive_simply(
+                        rules, traces, lists, k, synapse, start, stop, shift, target_mask, targets - first_target,
+                        ring, slot, per_unit, arrived, x_pre, step,
+                    )  # fmt: skip
+                    continue
+                for s in range(start, stop):
+                    place = u64(synapse[s]) & target_mask
+                    target = i64(targets + (place - first_target))
+                    learns = learning and traces.post_last[target] > NEVER
+                    if learns:
+                        update_before(rules, traces, k, target, s + shift, arrived, x_pre)
+                    ring[slot + place] += _to_units(weight[s + shift], per_unit, ring)
+                    if learns:
+                        amount = depression_by(rules, traces, k, target, step)
+                        update_after(rules, traces, k, s + shift, amount)
+    return events

@@ -1,0 +1,91 @@
+"""MNIST row by row: 28 rows are 28 steps of a network of IAF neurons, trained through time: sinabs' BPTT example.
+
+`python scripts/mnist_rows.py --data FOLDER --epochs 10 --json`
+
+A pixel spikes with its brightness as the probability; Linear layers 28-128-128-256-256-10, each followed by sinabs' IAF
+(min_v_mem = -1); the output is summed over the 28 steps; cross-entropy, Adam. The state is reset for each batch.
+"""
+
+import argparse
+import json
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+import evsim
+from evsim.io.idx import load_mnist
+from evsim.versions import versions
+
+SIZES = (28, 128, 128, 256, 256, 10)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with the MNIST files")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=64, help="samples of a batch")
+    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate")
+    parser.add_argument("--samples", type=int, default=60_000, help="training images of an epoch")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    parser.add_argument("--out", type=Path, help="folder for the checkpoint and a picture")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    given = parser.parse_args()
+    images, labels = (array[: given.samples] for array in load_mnist(given.data, "train"))
+    test_images, test_labels = load_mnist(given.data, "test")
+    layers = [
+        layer
+        for n_in, n_out in pairwise(SIZES)
+        for layer in (evsim.Linear(n_in, n_out), evsim.sinabs.IAF(min_v_mem=-1.0))
+    ]
+    net = evsim.Sequential(*layers, seed=given.seed, threads=given.threads)
+
+    def encode(x: np.ndarray, first: int) -> np.ndarray:
+        """Rows as steps: (28, B, 28) spikes, of numbers that belong to the samples' presentation."""
+        rng = np.random.Generator(np.random.Philox(key=[given.seed, first]))
+        return np.swapaxes(rng.random(x.shape, dtype=np.float32) < x / np.float32(255.0), 0, 1)
+
+    trainer = evsim.Trainer(net, evsim.CountCrossEntropy(), evsim.Adam(lr=given.lr), encoder=encode, seed=given.seed)
+    checkpoint = None
+    if given.out:
+        given.out.mkdir(parents=True, exist_ok=True)
+        checkpoint = given.out / "mnist_rows.h5"
+        if given.resume:
+            trainer.resume(checkpoint)
+    started = time.perf_counter()
+    history = trainer.fit(images, labels, given.epochs, given.batch, checkpoint=checkpoint)
+    seconds = time.perf_counter() - started
+    test = trainer.evaluate(test_images, test_labels)
+    print(f"test accuracy {100 * test['accuracy']:.2f} %, loss {test['loss']:.4f}")
+    if given.out:
+        draw_activity(net, encode(test_images[:64], 0), given.out)
+    if given.json:
+        result = {
+            "test_accuracy": test["accuracy"],
+            "test_loss": test["loss"],
+            "epoch_s": seconds / max(given.epochs, 1),
+            "history": history,
+            "threads": net.threads,
+            "versions": versions(),
+        }
+        print(json.dumps(result))
+
+
+def draw_activity(net: evsim.Sequential, x: np.ndarray, folder: Path) -> None:
+    """The rates of all layers over the rows of some test images."""
+    from evsim.plotting import plot_layer_activity
+
+    net.reset()
+    records = {f"layer {index}": net.record(index, "spikes") for index in range(1, len(net), 2)}
+    net(x)
+    activity = {name: record.spikes.mean(axis=1) for name, record in records.items()}
+    figure, _ = plot_layer_activity(activity, title="rates over the rows of 64 test images")
+    figure.savefig(folder / "activity.png", dpi=150)
+    net.stop_recording()
+
+
+if __name__ == "__main__":
+    main()
