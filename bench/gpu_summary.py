@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+LAYERS = ("layers-chain", "layers-cnn")
 CASES = ("microcircuit-poisson", "microcircuit-dc", "brunel-1g", "brunel-3g", "vogels-1g", "brunel-small")
 
 
@@ -49,6 +50,28 @@ def case_table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def layer_table(results: list[dict[str, Any]]) -> str:
+    """A line for each layered network."""
+    lines = [
+        "| layered network | batch | steps | samples/s | us a sample's step | spikes of a neuron in a step, by layer | "
+        "CPU samples/s (threads) | first batch, s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for one in results:
+        cells = [
+            one["benchmark"],
+            one["batch"],
+            one["steps"],
+            f"**{one['samples_per_s']:,.0f}**",
+            f"{one['us_per_sample_step']:.3g}",
+            ", ".join(map(str, one["layer_rates"])),
+            f"{one['cpu_samples_per_s']:,.0f} ({one['cpu_threads']})",
+            f"{one['first_batch_s']:.1f}",
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
 def ceiling_table(ceilings: dict[str, Any]) -> str:
     """What the device itself can do."""
     barriers = ", ".join(f"{us:.2f} ({blocks} blocks)" for blocks, us in ceilings["barrier_us"].items())
@@ -68,9 +91,14 @@ def main() -> None:
     folder = Path(sys.argv[1])
     found = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     results = [found[name] for name in CASES if name in found]
-    if not results:
+    layers = [found[name] for name in LAYERS if name in found]
+    if not results and not layers:
         sys.exit(f"gpu_summary: no result in {folder}")
-    parts = [describe(results[0]), case_table(results)]
+    parts = [describe((results or layers)[0])]
+    if results:
+        parts.append(case_table(results))
+    if layers:
+        parts.append(layer_table(layers))
     if "brunel-small" in found:
         small = found["brunel-small"]
         parts.append(

@@ -8,15 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from evsim.batch_build import build_batch
+from evsim.batch_call import input_arrays
 from evsim.build import build
 from evsim.construction import N_RULE
 from evsim.cuda_kernels import columns, construction
 from evsim.cuda_kernels.advance import advance
+from evsim.cuda_kernels.batch import advance_samples
+from evsim.cuda_kernels.batch_frames import Frames, Records
 from evsim.cuda_kernels.learn import Notes, advance_learning
 from evsim.cuda_kernels.machine_code import MachineCode, compile_machine_code
 from evsim.cuda_kernels.phases import Tasks
+from evsim.layers import Linear
 from evsim.learning import nothing_plastic
 from evsim.reference_networks import brunel
+from evsim.spikingjelly import LIFNode
 
 __all__ = ["compile_all", "example_kernels", "format_markdown"]
 
@@ -45,6 +51,28 @@ def example_kernels() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     sums_of_inputs = np.zeros((2, 2), np.int64)
     yield "", construction.sum_weights, (0, 2, synapse, weight, 0, False, 0.0, 1.0, np.uint32(1), sums_of_inputs)
     yield "", construction.to_fixed_point, (weight, weight.view(np.int32), 0, 2, 1.0)
+    batch = build_batch([Linear(2, 2, weight=np.ones((2, 2))), LIFNode()], (2,), 1.0, 0)
+    words = np.zeros(2, np.uint32)
+    frames, records = (
+        Frames(words.view(np.uint16), words, weight, integers),
+        Records(integers, integers, integers, weight),
+    )
+    for kind, tensor in (("values", np.zeros((1, 1, 2), np.float32)), ("bytes", np.zeros((1, 1, 2), np.uint8))):
+        run = (
+            batch.model,
+            batch.new_state(1),
+            input_arrays(tensor),
+            1,
+            frames,
+            records,
+            2,
+            1,
+            0,
+            0,
+            1,
+            np.zeros((1, 3), int),
+        )
+        yield f"input of {kind}", advance_samples, run
 
 
 def compile_all() -> list[tuple[str, MachineCode]]:

@@ -63,6 +63,8 @@ def _register_overloads() -> None:
     def _overload_product(a, b):  # type: ignore[no-untyped-def]
         if a == b == numba.types.float64:
             return lambda a, b: cuda.libdevice.dmul_rn(a, b)
+        if a == b == numba.types.float32:
+            return lambda a, b: cuda.libdevice.fmul_rn(a, b)
         return None
 
     @overload(leading_zeros, target="cuda")

@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from numba.core import config as _config
@@ -11,7 +12,7 @@ from evsim.layout import lay_out
 from evsim.memory import estimate_memory
 from evsim.network import Network
 
-__all__ = ["choose_backend", "find_gpu", "reason_against_gpu"]
+__all__ = ["choose_backend", "choose_batch_backend", "find_gpu", "reason_against_gpu"]
 
 BACKENDS = ("auto", "cpu", "cuda")
 SPARE_BYTES = 2**29  # of a GPU's memory, for the lists of spikes and the driver
@@ -31,15 +32,25 @@ def choose_backend(network: Network, backend: str) -> str:
     ImportError, RuntimeError : "cuda" was asked for and no GPU can be used; names the remedy.
     MemoryError : "cuda" was asked for and its memory is too small; names what is too big.
     """
+    return _choose(backend, lambda: _check_fit(network))
+
+
+def choose_batch_backend(backend: str) -> str:
+    """The same for a layered network, whose memory depends on its batches: "auto" is the GPU where there is one."""
+    return _choose(backend, _check_gpu)
+
+
+def _choose(backend: str, check: Callable[[], str]) -> str:
+    """The backend; `check` returns the name of the GPU to use, or raises."""
     if backend not in BACKENDS:
         raise ValueError(f"backend is {backend!r}; it must be 'auto', 'cpu' or 'cuda'")
     if backend == "cuda":
-        _check_fit(network)
+        check()
         return "cuda"
     if backend == "cpu" or _numba_config.ENABLE_CUDASIM or not find_gpu():
         return "cpu"
     try:
-        _say(f"running on the GPU: {_check_fit(network)} (backend='cpu' takes the CPU)")
+        _say(f"running on the GPU: {check()} (backend='cpu' takes the CPU)")
     except (ImportError, RuntimeError, MemoryError) as error:
         _say(f"running on the CPU, because the GPU cannot be used: {error}")
         return "cpu"
@@ -71,6 +82,13 @@ def find_gpu() -> bool:
         return driver.cuInit(0) not in _NO_GPU
     except (OSError, AttributeError):
         return False
+
+
+def _check_gpu() -> str:
+    """The name of the GPU; raises where there is none."""
+    from evsim.cuda_kernels.target import check_device
+
+    return check_device().name
 
 
 def _check_fit(network: Network) -> str:

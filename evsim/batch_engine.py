@@ -9,16 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import batch_model as bm
-from evsim import checks
 from evsim.batch_build import BatchBuilt
-from evsim.batch_input import BatchInput, EventInput, PoissonInput, RepeatedInput
-from evsim.batch_kernels import DENSE, DONE, EVENTS, NOT_FINITE, POISSON, REPEATED, run_samples
-from evsim.dynamics import MAX_SPIKES
+from evsim.batch_call import Request, input_arrays, raise_stopped
+from evsim.batch_input import BatchInput
+from evsim.batch_kernels import run_samples
 from evsim.model import BLOCK
 
 CHUNK_UNITS = 2**17  # entries of a node's frames that a thread holds
-
-Request = tuple[int, int]  # a node, and a variable of bm
 
 
 class BatchEngine:
@@ -37,6 +34,10 @@ class BatchEngine:
         """Take another model of the same layers from now on: other weights."""
         self._built = built
 
+    def new_state(self, n_samples: int) -> bm.BatchState:
+        """The state of n samples before their first step."""
+        return self._built.new_state(n_samples)
+
     def run(
         self, state: bm.BatchState, given: BatchInput | NDArray[Any], requests: Sequence[Request]
     ) -> list[NDArray[np.float32]]:
@@ -51,44 +52,17 @@ class BatchEngine:
         chunk = min(self._chunk, n_steps)
         n_threads = min(self._threads, n_samples)
         self._make_scratch(n_threads, chunk)
-        shared = (self._built.model, state, self._input(given), self._built.channels, records, 0, n_steps, chunk)
+        shared = (self._built.model, state, input_arrays(given), self._built.channels, records, 0, n_steps, chunk)
         calls = [(*shared, next_sample, scratch, stopped) for scratch in self._scratch[:n_threads]]
         others = [self._pool.submit(run_samples, *call) for call in calls[1:]]
         run_samples(*calls[0])
         for other in others:
             other.result()
-        if stopped[0] == NOT_FINITE:
-            x = np.asarray(given)
-            raise ValueError(
-                f"input: {checks.first_bad(x, np.isfinite(x), 'x')}; it must be finite; the state is reset"
-            )
-        if stopped[0] != DONE:
-            _, node, sample, step = (int(x) for x in stopped)
-            raise RuntimeError(
-                f"{self._built.nodes[node].label}: a neuron spikes more than {MAX_SPIKES} times in a step (sample "
-                f"{sample}, from step {step} on); scale its input or its threshold; the state is reset"
-            )
+        why, node, sample, step = (int(x) for x in stopped)
+        if why != bm.DONE:
+            raise_stopped(given, why, self._built.nodes[node].label, sample, step)
         state.step[0] += n_steps
         return [out[a:b].reshape(n_steps, n_samples, -1) for a, b in pairwise(starts)]
-
-    def _input(self, given: BatchInput | NDArray[Any]) -> tuple[Any, ...]:
-        """What the kernel takes for an input of any kind."""
-        kind = DENSE
-        dense: NDArray[Any] = np.zeros((0, 0, 0), np.float32)
-        start, index = np.zeros(1, np.int64), np.zeros(0, np.uint32)
-        threshold, seed, first_sample = np.zeros((0, 0), np.uint64), (np.uint64(0), np.uint64(0)), 0
-        n_steps, n_samples = given.shape[:2]
-        if isinstance(given, EventInput):
-            kind, start, index = EVENTS, given.start, given.index
-        elif isinstance(given, PoissonInput):
-            kind, threshold, seed = POISSON, given.threshold.reshape(n_samples, -1), given.key
-            first_sample = given.first_sample
-        elif isinstance(given, RepeatedInput):
-            kind, dense = REPEATED, given.current.reshape(1, n_samples, -1)
-        else:
-            dense = np.asarray(given).reshape(n_steps, n_samples, -1)
-        arrays = (_writeable(each) for each in (dense, start, index, threshold))
-        return kind, *arrays, seed, n_steps, first_sample
 
     def _make_scratch(self, n_threads: int, chunk: int) -> None:
         """Working arrays for each thread, large enough for chunks of so many steps."""
@@ -113,8 +87,3 @@ class BatchEngine:
         whole_tiles = -(-self._frame // bm.TILE) * bm.TILE
         work = np.zeros(whole_tiles, np.int32), np.zeros(whole_tiles, np.float32), np.zeros(BLOCK, np.float32)
         return (*frames, lists, work, np.uint64(self._frame))
-
-
-def _writeable(array: NDArray[Any]) -> NDArray[Any]:
-    """The array, or a copy of one that must not be written to: for that, numba would compile the kernel once more."""
-    return array if array.flags.writeable and array.flags.aligned else array.copy()

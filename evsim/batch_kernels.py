@@ -8,6 +8,17 @@ import numpy as np
 
 from evsim import batch_model as bm
 from evsim.batch_delivery import ANALOG, COUNTED_TIMES, ONCE, add_convolution, add_linear
+from evsim.batch_model import (
+    DENSE,
+    DONE,
+    EVENTS,
+    NOT_FINITE,
+    REPEATED,
+    SAME_VALUES,
+    SPIKE_COUNTS,
+    TOO_MANY_SPIKES,
+    VALUES,
+)
 from evsim.batch_neurons import advance_neurons
 from evsim.encoding_kernels import draw_poisson_frame
 from evsim.jit import atomic_add, compile_kernel, register_jitable
@@ -19,15 +30,6 @@ i64 = np.int64
 u8 = np.uint8
 u16 = np.uint16
 u64 = np.uint64
-
-# Kinds of input.
-DENSE, REPEATED, EVENTS, POISSON = range(4)
-
-# What a frame holds.
-SPIKE_COUNTS, VALUES, SAME_VALUES = range(3)  # the last: those of the step before
-
-# What stopped a run.
-DONE, NOT_FINITE, TOO_MANY_SPIKES = range(3)
 
 
 @register_jitable

@@ -50,6 +50,15 @@ POOL, IDENTITY, LINEAR, CONV = range(4)
 # Variables that are recorded.
 SPIKES, V, V_PRE_RESET, CURRENT = range(4)
 
+# Kinds of input.
+DENSE, REPEATED, EVENTS, POISSON = range(4)
+
+# What a frame holds.
+SPIKE_COUNTS, VALUES, SAME_VALUES = range(3)  # the last: those of the step before
+
+# What stopped a run.
+DONE, NOT_FINITE, TOO_MANY_SPIKES = range(3)
+
 
 class BatchModel(NamedTuple):
     """Read-only."""

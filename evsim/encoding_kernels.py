@@ -14,7 +14,7 @@ u64 = np.uint64
 
 
 @register_jitable
-def _encoder_words(group, step, sample, key0, key1):
+def encoder_words(group, step, sample, key0, key1):
     """The words of inputs 4 * group to 4 * group + 3."""
     high = (sample >> u64(32)) << u64(8)
     return philox(group, step, sample & u64(0xFFFFFFFF), high | u64(PURPOSE_ENCODER), key0, key1)
@@ -23,7 +23,7 @@ def _encoder_words(group, step, sample, key0, key1):
 @register_jitable
 def encoder_word(pixel, step, sample, key0, key1):
     """The uniform 32-bit word of one input of one frame: it spikes where the word is below its threshold."""
-    x0, x1, x2, x3 = _encoder_words(pixel >> u64(2), step, sample, key0, key1)
+    x0, x1, x2, x3 = encoder_words(pixel >> u64(2), step, sample, key0, key1)
     lane = pixel & u64(3)
     return x0 if lane == u64(0) else x1 if lane == u64(1) else x2 if lane == u64(2) else x3
 
@@ -51,7 +51,7 @@ def draw_poisson_frame(threshold_row, step, sample, key0, key1, n, out_index):
         t2, t3 = threshold_row[i + u64(2)], threshold_row[i + u64(3)]
         if (t0 | t1 | t2 | t3) == u64(0):
             continue
-        x0, x1, x2, x3 = _encoder_words(group, step, sample, key0, key1)
+        x0, x1, x2, x3 = encoder_words(group, step, sample, key0, key1)
         # written whether it spikes or not, which is faster than a branch that is taken at random
         out_index[count] = u32(i)
         count += u64(x0 < t0)

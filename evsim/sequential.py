@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from evsim import batch_model as bm
 from evsim import checks
+from evsim.backend import choose_batch_backend
 from evsim.batch_build import BatchBuilt, Node, build_batch, owner
 from evsim.batch_engine import BatchEngine
 from evsim.batch_input import BatchInput
@@ -53,10 +54,22 @@ class Sequential:
         Of weights that are not given, in [0, 2^64).
     threads : int, optional
         CPU threads, by default all cores; one takes one sample at a time. It changes the speed, never a result.
+    backend : {"auto", "cpu", "cuda"}
+        Where it runs; neither does this change a result. "auto" takes the GPU where there is one, and says so on
+        stderr; elsewhere the CPU. The attribute `backend` says what was taken.
+
+    Raises
+    ------
+    ImportError, RuntimeError : backend is "cuda" and no GPU can be used; names the remedy.
     """
 
     def __init__(
-        self, *layers: Layer | NeuronModel, dt: float = 1.0, seed: int = 0, threads: int | None = None
+        self,
+        *layers: Layer | NeuronModel,
+        dt: float = 1.0,
+        seed: int = 0,
+        threads: int | None = None,
+        backend: str = "auto",
     ) -> None:
         self.dt = checks.number("Sequential", "dt", dt, 0.0, inclusive=False, unit="ms")
         self.seed = checks.size("Sequential", "seed", seed, high=2**64 - 1)
@@ -66,9 +79,10 @@ class Sequential:
             if not isinstance(layer, Layer | NeuronModel):
                 raise TypeError(f"{owner(index, layer)}: it is {layer!r}; it must be a layer or a neuron model")
         self.layers = list(layers)
+        self.backend = choose_batch_backend(backend)
         self._records: list[LayerRecord] = []
         self._built: BatchBuilt | None = None
-        self._engine: BatchEngine | None = None
+        self._engine: Any = None
         self._shape: Shape = ()
         self._versions: list[int] = []
         self._draw_weights()
@@ -291,12 +305,12 @@ class Sequential:
         self._draw_weights()
         return build_batch(self.layers, shape, self.dt, self.seed)
 
-    def begin(self, n_samples: int, shape: Shape) -> tuple[BatchBuilt, BatchEngine, bm.BatchState]:
+    def begin(self, n_samples: int, shape: Shape) -> tuple[BatchBuilt, Any, bm.BatchState]:
         """What a call with so many samples of this shape runs on."""
-        if self._state is not None and (len(self._state.v), self._shape) != (n_samples, shape):
+        if self._state is not None and (self._state.v.shape[0], self._shape) != (n_samples, shape):
             raise ValueError(
-                f"Sequential: the input has {n_samples} samples of shape {shape}, the state is of {len(self._state.v)} "
-                f"of shape {self._shape}; call reset() first"
+                f"Sequential: the input has {n_samples} samples of shape {shape}, the state is of "
+                f"{self._state.v.shape[0]} of shape {self._shape}; call reset() first"
             )
         if self._built is None or self._shape != shape or self._versions != self._weight_versions():
             same = self._shape == shape
@@ -304,11 +318,10 @@ class Sequential:
             if same and self._engine is not None:
                 self._engine.use(self._built)
             else:
-                self._engine = BatchEngine(self._built, self.threads)
+                self._engine = _make_engine(self.backend, self._built, self.threads)
             self._versions = self._weight_versions()
         if self._state is None:
-            self._state = self._built.new_state(n_samples)
-        assert self._engine is not None
+            self._state = self._engine.new_state(n_samples)
         return self._built, self._engine, self._state
 
     def _weight_versions(self) -> list[int]:
@@ -334,3 +347,11 @@ class Sequential:
         if variable == "v" and node.neurons is not None:
             return VARIABLES[node.neurons.v_recorded]
         return VARIABLES[variable]
+
+
+def _make_engine(backend: str, built: BatchBuilt, threads: int) -> Any:
+    if backend == "cpu":
+        return BatchEngine(built, threads)
+    from evsim.cuda_kernels.batch_engine import CudaBatchEngine
+
+    return CudaBatchEngine(built)

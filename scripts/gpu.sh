@@ -15,10 +15,12 @@ export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 tiny=() few=()
 [ "${NUMBA_ENABLE_CUDASIM:-0}" = 1 ] && tiny=(--tiny) few=(-k "not learn") # what learns is slow there, and tested elsewhere
 cases=(90:microcircuit-poisson 90:microcircuit-dc 60:brunel-small 90:brunel-1g 90:vogels-1g 120:brunel-3g)
+layers=(chain cnn)
 failed=()
 : >"$out/log.txt" || exit 1
 rm -f "$out/ceilings.json" "$out/summary.md" # of a run before this one
 for one in "${cases[@]}"; do rm -f "$out/${one#*:}.json"; done
+for one in "${layers[@]}"; do rm -f "$out/layers-$one.json"; done
 
 part() { # NAME LIMIT_SECONDS COMMAND...
     local name=$1 limit=$2 left=$((deadline - SECONDS)) started=$SECONDS status
@@ -42,6 +44,9 @@ part device 60 "$python" -c 'from evsim.cuda_kernels.target import check_device;
 part tests 240 "$python" -m pytest tests/test_gpu.py -m gpu -p no:cacheprovider -W default --durations=20 \
     ${few[@]+"${few[@]}"}
 grep -q '[0-9] skipped' "$out/log.txt" && failed+=("tests skipped")
+for one in "${layers[@]}"; do
+    part "layers-$one" 45 "$python" bench/gpu_layers.py "$one" --out "$out/layers-$one.json" ${tiny[@]+"${tiny[@]}"}
+done
 part ceilings 60 "$python" bench/ceilings.py --out "$out/ceilings.json" ${tiny[@]+"${tiny[@]}"}
 for one in "${cases[@]}"; do
     name=${one#*:}

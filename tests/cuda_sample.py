@@ -92,7 +92,7 @@ def advance_neuron(network, variables, i, step):
     variables.current[i] = dynamics.decay_current(variables.current[i], x, decay, gain)
     spikes = dynamics.fire(v, network.reset[u64(0)], variables.refractory[i])
     if spikes:
-        v = dynamics.reset(v, network.reset[u64(1)], i % u64(2) == u64(0))
+        v = dynamics.reset(v, network.reset[u64(1)], i % u64(2) == u64(0), i32(1))
         variables.refractory[i] = i32(2)
     elif variables.refractory[i] > i32(0):
         variables.refractory[i] -= i32(1)

@@ -3,6 +3,7 @@
 `bash scripts/gpu.sh` runs them where there is a GPU; they need pytest and what evsim itself needs.
 """
 
+import cuda_batch_cases
 import pytest
 from cuda_cases import (
     CASES,
@@ -88,3 +89,17 @@ def test_recording_to_a_file_chunk_by_chunk(monkeypatch, tmp_path):
     cpu = run(brunel_network, "cpu", LONG, tmp_path / "cpu.h5")
     monkeypatch.setattr("evsim.simulation.CHUNK_SECONDS", 1e-9)
     assert_same(cpu, run(brunel_network, "cuda", LONG, tmp_path / "cuda.h5"))
+
+
+@pytest.mark.parametrize("case", cuda_batch_cases.CASES, ids=lambda case: case.__name__)
+def test_layers(case):
+    cuda_batch_cases.assert_equal(case, big=not SIMULATED)
+
+
+def test_layers_in_chunks_and_parts(monkeypatch):
+    """Launches of few steps; nodes of more targets than a block has room for; more samples than blocks."""
+    monkeypatch.setattr("evsim.cuda_kernels.batch_engine.CHUNK_BYTES", 2**16)
+    monkeypatch.setattr("evsim.cuda_kernels.batch_engine.MOST_TARGETS", 100)
+    monkeypatch.setattr("evsim.cuda_kernels.batch_engine.largest_grid", lambda *_arguments: 7)
+    for case in (cuda_batch_cases.images, cuda_batch_cases.recurrent_neurons):
+        cuda_batch_cases.assert_equal(case, big=not SIMULATED)
