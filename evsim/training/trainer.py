@@ -90,7 +90,7 @@ class Trainer:
         self.net.reset()
         output, backward = forward(self.net, self.encoder(x, first_sample))
         loss, gradient = self.loss(output, y)
-        figures = {"accuracy": float(np.mean(self.loss.predict(output) == y))}
+        figures = {"accuracy": float(np.mean(self.loss.predict(output) == _classes(y)))}
         layers = {}
         for index in self._neurons:
             spikes = backward.frames(index)
@@ -112,7 +112,7 @@ class Trainer:
             self.net.reset()
             output = self.net(self.encoder(part, first))
             sums["loss"] += self.loss(output, wanted)[0] * len(part)
-            sums["accuracy"] += float(np.sum(self.loss.predict(output) == wanted))
+            sums["accuracy"] += float(np.sum(self.loss.predict(output) == _classes(wanted)))
         return {name: value / len(x) for name, value in sums.items()}
 
     def fit(
@@ -224,6 +224,14 @@ class Trainer:
                     "it, or raise its threshold"
                 )
         return lines
+
+
+def _classes(y: Any) -> NDArray[Any]:
+    """Targets (B,), (B, 1) or one-hot (B, N) as classes (B,)."""
+    wanted = np.asarray(y)
+    if wanted.ndim == 1:
+        return wanted
+    return wanted[:, 0] if wanted.shape[1] == 1 else wanted.argmax(axis=1)
 
 
 def _swap_axes(x: NDArray[Any], _first_sample: int) -> NDArray[Any]:
