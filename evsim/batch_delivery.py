@@ -7,7 +7,7 @@ in ascending order of their units. A frame's units that are not zero are listed 
 import numpy as np
 
 from evsim import batch_model as bm
-from evsim.jit import fma, register_jitable
+from evsim.jit import LANES, add_lanes, fma, register_jitable
 
 f32 = np.float32
 i32 = np.int32
@@ -18,7 +18,7 @@ u64 = np.uint64
 ONCE, COUNTED_TIMES, ANALOG = range(3)
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def add_rows(how, total, analog, at, n, weight, row, stride, index, first, stop, base, count, value, at_frame):
     """Add to n inputs from `at` the rows of the units index[first:stop]: unit u's is at row + (u - base) * stride."""
     if how == ONCE:
@@ -33,42 +33,57 @@ def add_rows(how, total, analog, at, n, weight, row, stride, index, first, stop,
                 analog[at + i] = fma(x, f32(weight[start + i]), analog[at + i])
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def _add_once(total, at, n, weight, row, stride, index, first, stop, base):
     """Rows of units that spiked once, four at a time."""
     e = first
     while e + u64(4) <= stop:
         a, b = row + (u64(index[e]) - base) * stride, row + (u64(index[e + u64(1)]) - base) * stride
         c, d = row + (u64(index[e + u64(2)]) - base) * stride, row + (u64(index[e + u64(3)]) - base) * stride
-        for i in range(n):
-            total[at + i] += (weight[a + i] + weight[b + i]) + (weight[c + i] + weight[d + i])
+        _add(total, at, n, weight, (a, b, c, d), ())
         e += u64(4)
-    while e < stop:
-        a = row + (u64(index[e]) - base) * stride
-        for i in range(n):
-            total[at + i] += weight[a + i]
-        e += u64(1)
+    if e + u64(2) <= stop:
+        a, b = row + (u64(index[e]) - base) * stride, row + (u64(index[e + u64(1)]) - base) * stride
+        _add(total, at, n, weight, (a, b), ())
+        e += u64(2)
+    if e < stop:
+        _add(total, at, n, weight, (row + (u64(index[e]) - base) * stride,), ())
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def _add_counted(total, at, n, weight, row, stride, index, first, stop, base, count, at_frame):
     """Rows of units as often as they spiked, four at a time."""
     e = first
     while e + u64(4) <= stop:
         ua, ub, uc, ud = u64(index[e]), u64(index[e + u64(1)]), u64(index[e + u64(2)]), u64(index[e + u64(3)])
-        a, b = row + (ua - base) * stride, row + (ub - base) * stride
-        c, d = row + (uc - base) * stride, row + (ud - base) * stride
-        na, nb = i32(count[at_frame + ua]), i32(count[at_frame + ub])
-        nc, nd = i32(count[at_frame + uc]), i32(count[at_frame + ud])
-        for i in range(n):
-            total[at + i] += (na * weight[a + i] + nb * weight[b + i]) + (nc * weight[c + i] + nd * weight[d + i])
+        rows = (
+            row + (ua - base) * stride, row + (ub - base) * stride, row + (uc - base) * stride,
+            row + (ud - base) * stride,
+        )  # fmt: skip
+        times = (
+            i32(count[at_frame + ua]), i32(count[at_frame + ub]), i32(count[at_frame + uc]), i32(count[at_frame + ud]),
+        )  # fmt: skip
+        _add(total, at, n, weight, rows, times)
         e += u64(4)
-    while e < stop:
+    if e + u64(2) <= stop:
+        ua, ub = u64(index[e]), u64(index[e + u64(1)])
+        rows_of_two = row + (ua - base) * stride, row + (ub - base) * stride
+        _add(total, at, n, weight, rows_of_two, (i32(count[at_frame + ua]), i32(count[at_frame + ub])))
+        e += u64(2)
+    if e < stop:
         ua = u64(index[e])
-        a, na = row + (ua - base) * stride, i32(count[at_frame + ua])
-        for i in range(n):
-            total[at + i] += na * weight[a + i]
-        e += u64(1)
+        _add(total, at, n, weight, (row + (ua - base) * stride,), (i32(count[at_frame + ua]),))
+
+
+@register_jitable(forceinline=True)
+def _add(total, at, n, weight, rows, times):
+    """Add to n inputs from `at` what lies at `rows`, as often as `times` says (empty: once)."""
+    whole = n - n % u64(LANES)
+    for i in range(u64(0), whole, u64(LANES)):
+        add_lanes(total, at + i, weight, rows, times, i)
+    for i in range(whole, n):
+        for j in range(len(rows)):
+            total[at + i] += (times[j] if len(times) > 0 else i32(1)) * weight[rows[j] + i]
 
 
 @register_jitable
@@ -87,7 +102,8 @@ def add_convolution(node, start, how, total, analog, weight, index, begin, end, 
     kernel_rows, kernel_columns = node[bm.KERNEL_ROWS], node[bm.KERNEL_COLUMNS]
     group_in = channels // u64(node[bm.GROUPS])
     group_out = out_channels // u64(node[bm.GROUPS])
-    stride = u64(kernel_rows * kernel_columns) * group_out  # from one source channel's kernel to the next's
+    run = u64(node[bm.RUN])
+    stride = u64(kernel_rows) * run  # from one source channel's kernel to the next's
     one_run = node[bm.STRIDE_COLUMNS] == 1 and node[bm.DILATION_COLUMNS] == 1 and node[bm.GROUPS] == 1
     e = begin
     while e < end:
@@ -108,8 +124,10 @@ def add_convolution(node, start, how, total, analog, weight, index, begin, end, 
                 low, high = max(i64(0), -left), min(kernel_columns, out_columns - left)
                 if low < high:
                     at = u64(i * out_columns + left + low) * out_channels
-                    row = u64(start) + u64(a * kernel_columns + low) * out_channels
+                    row = u64(start) + u64(a) * run + u64(low) * out_channels
                     n = u64(high - low) * out_channels
+                    if high == kernel_columns:  # zeros follow
+                        n += (u64(LANES) - n % u64(LANES)) % u64(LANES)
                     add_rows(
                         how, total, analog, at, n, weight, row, stride, index, e, stop, base, count, value, at_frame
                     )  # fmt: skip
@@ -119,7 +137,7 @@ def add_convolution(node, start, how, total, analog, weight, index, begin, end, 
                 j = right // node[bm.STRIDE_COLUMNS]
                 if right < 0 or j * node[bm.STRIDE_COLUMNS] != right or j >= out_columns:
                     continue
-                row = u64(start) + u64(a * kernel_columns + q) * group_out
+                row = u64(start) + u64(a) * run + u64(q) * group_out
                 for one in range(e, stop):
                     group = (u64(index[one]) - base) // group_in
                     at = u64(i * out_columns + j) * out_channels + group * group_out

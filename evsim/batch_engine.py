@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import batch_model as bm
+from evsim.aligned import aligned_zeros
 from evsim.batch_build import BatchBuilt
 from evsim.batch_call import Request, input_arrays, raise_stopped
 from evsim.batch_input import BatchInput
-from evsim.batch_kernels import run_samples
+from evsim.batch_kernels import POOLED, run_samples
+from evsim.jit import LANES
 from evsim.model import BLOCK
 
 CHUNK_UNITS = 2**17  # entries of a node's frames that a thread holds
@@ -76,14 +78,16 @@ class BatchEngine:
         """Frames of two nodes, lists of units that are not zero, and inputs of one frame."""
         frames = []
         for _ in range(2):
-            count = np.zeros(chunk * self._frame, np.uint16)
-            value = np.zeros(chunk * self._frame, np.float32)
+            count = aligned_zeros(chunk * self._frame + POOLED, np.uint16)
+            value = aligned_zeros(chunk * self._frame + POOLED, np.float32)
             frames.append((np.zeros(chunk, np.uint8), count, count.view(np.uint64), value))
         lists = (
             np.zeros(chunk + 1, np.uint64),
+            np.zeros(chunk, np.uint16),
             np.zeros(chunk * self._frame + 1, np.uint32),  # one more is written than kept
             np.zeros(self._frame, np.uint32),
         )
-        whole_tiles = -(-self._frame // bm.TILE) * bm.TILE
-        work = np.zeros(whole_tiles, np.int32), np.zeros(whole_tiles, np.float32), np.zeros(BLOCK, np.float32)
+        whole_tiles = -(-self._frame // bm.TILE) * bm.TILE + LANES  # the last run of a convolution is filled up
+        sizes = ((whole_tiles, np.int32), (whole_tiles, np.float32), (BLOCK, np.float32))
+        work = tuple(aligned_zeros(size, dtype) for size, dtype in sizes)
         return (*frames, lists, work, np.uint64(self._frame))

@@ -31,6 +31,8 @@ u8 = np.uint8
 u16 = np.uint16
 u64 = np.uint64
 
+POOLED = 32  # channels that a pool takes at a time
+
 
 @register_jitable
 def _read_dense(frame, channels, count, value, at):
@@ -101,9 +103,9 @@ def _read_input(given, sample, first_step, n_steps, channels, n, frame_size, hol
 
 @register_jitable
 def _make_room(node, holds, t, count, value, at):
-    """Make values of a frame's counts where the node's sums have no room for so many."""
+    """Make values of a frame's counts where the node's sums have no room for so many. Returns the largest count."""
     if holds[t] != SPIKE_COUNTS or node[bm.COUNTED] == 0:
-        return
+        return u16(1)
     stop = at + u64(node[bm.N_IN])
     most = u16(0)
     for i in range(at, stop):
@@ -112,6 +114,7 @@ def _make_room(node, holds, t, count, value, at):
         holds[t] = VALUES
         for i in range(at, stop):
             value[i] = f32(count[i])
+    return most
 
 
 @register_jitable
@@ -143,17 +146,18 @@ def _pool(node, n_steps, frame_size, holds_in, count_in, value_in, holds_out, co
                         first = False
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def _take(source, first, target, at, n, maximum, replace):
-    """target[at:] becomes source[first:], or the larger of both, or their sum."""
-    for c in range(n):
-        x, y = source[first + c], target[at + c]
-        if replace:
-            target[at + c] = x
-        elif maximum:
-            target[at + c] = x if x > y else y
-        else:
-            target[at + c] = x + y
+    """target[at:] becomes source[first:], or the larger of both, or their sum.
+
+    In whole vectors: what is written behind the n entries is of places that are still to come.
+    """
+    for base in range(u64(0), n, u64(POOLED)):
+        for c in range(base, base + u64(POOLED)):
+            x, y = source[first + c], target[at + c]
+            total = x + y
+            other = (x if x > y else y) if maximum else total
+            target[at + c] = x if replace else other
 
 
 @register_jitable
@@ -192,7 +196,7 @@ def _record(model, state, k, variable, sample, first, n, pre, out, at):
 
 @register_jitable
 def _connect(
-    model, state, k, sample, t0, n_steps, first_step, frame_size, first, n, begin, index, records, frames_in,
+    model, state, k, sample, t0, n_steps, first_step, frame_size, first, n, begin, most, index, records, frames_in,
     frames_out, scratch, back_first, back_stop, back_index,
 ):  # fmt: skip
     """Targets [first, first + n) of node k through n_steps from step t0 of the chunk; returns what stopped it."""
@@ -208,7 +212,7 @@ def _connect(
         at_bias = node[bm.BIAS]
         for i in range(first, first + n):
             total[i] = model.weight[u64(at_bias) + i] if at_bias >= 0 else i32(0)
-        how = ONCE if holds == SPIKE_COUNTS and node[bm.COUNTED] == 0 else COUNTED_TIMES
+        how = ONCE if most[t] == u16(1) else COUNTED_TIMES
         if holds != SPIKE_COUNTS:
             how = ANALOG
         if holds == VALUES:
@@ -276,7 +280,7 @@ def _advance_node(
     node = model.node[k]
     holds_in, count_in, words_in, value_in = frames_in
     holds_out, count_out, words_out, value_out = frames_out
-    begin, index, back_index = lists
+    begin, most, index, back_index = lists
     if node[bm.KIND] == bm.POOL:
         _pool(node, n_steps, frame_size, holds_in, count_in, value_in, holds_out, count_out, value_out)
         return DONE
@@ -285,7 +289,7 @@ def _advance_node(
     for t in range(n_steps):
         frame = u64(t) * frame_size
         stored = _list_units(holds_in[t], count_in, words_in, value_in, frame, u64(node[bm.N_IN]), index, stored)
-        _make_room(node, holds_in, t, count_in, value_in, frame)
+        most[t] = _make_room(node, holds_in, t, count_in, value_in, frame)
         begin[t + 1] = stored
         holds_out[t] = SPIKE_COUNTS if node[bm.NEURONS] == 1 and node[bm.SPIKING] == 1 else VALUES
     n_out = u64(node[bm.N_OUT])
@@ -302,7 +306,7 @@ def _advance_node(
             for first in range(none, n_out, tile):
                 stopped = _connect(
                     model, state, k, sample, t, 1, first_step, frame_size, first, min(tile, n_out - first), begin,
-                    index, records, frames_in, frames_out, scratch, none, listed, back_index,
+                    most, index, records, frames_in, frames_out, scratch, none, listed, back_index,
                 )  # fmt: skip
                 if stopped != DONE:
                     return stopped
@@ -312,7 +316,7 @@ def _advance_node(
     tile = n_out if node[bm.KIND] == bm.CONV else u64(node[bm.TILE_SIZE])
     for first in range(none, n_out, tile):
         stopped = _connect(
-            model, state, k, sample, 0, n_steps, first_step, frame_size, first, min(tile, n_out - first), begin, index,
+            model, state, k, sample, 0, n_steps, first_step, frame_size, first, min(tile, n_out - first), begin, most, index,
             records, frames_in, frames_out, scratch, none, none, back_index,
         )  # fmt: skip
         if stopped != DONE:
@@ -363,7 +367,7 @@ def run_samples(model, state, given, channels, records, first_step, n_steps, chu
             n = min(chunk, n_steps - done)
             why = _read_input(
                 given, sample, done, n, u64(channels), n_in, frame_size, frames_a[0], frames_a[1], frames_a[3],
-                lists[2],
+                lists[3],
             )  # fmt: skip
             if why != DONE:
                 stopped[:] = why, -1, sample, done

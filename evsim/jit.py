@@ -25,6 +25,8 @@ from numba.extending import intrinsic, overload, register_jitable
 
 __all__ = [
     "CACHE_FOLDER",
+    "LANES",
+    "add_lanes",
     "atomic_add",
     "atomic_load",
     "compile_kernel",
@@ -213,3 +215,36 @@ def prefetch(_typing_context, array, index):  # type: ignore[no-untyped-def]
 yield_core = numba.types.ExternalFunction(
     "SwitchToThread" if sys.platform == "win32" else "sched_yield", numba.types.int32()
 )
+
+
+LANES = 16  # int32 that `add_lanes` adds at a time: a cache line
+
+
+@intrinsic
+def add_lanes(_typing_context, total, at, weight, rows, times, offset):  # type: ignore[no-untyped-def]
+    """total[at:] += the sum over j of times[j] * weight[rows[j] + offset:], LANES entries; without times, once each.
+
+    A vector of the processor's, whatever its width: the compiler need not prove that the arrays are not the same.
+    """
+    vector = ir.VectorType(ir.IntType(32), LANES)
+    is_counted = len(times) > 0
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        _, at, _, rows, times, offset = arguments
+
+        def lanes(array, index):  # type: ignore[no-untyped-def]
+            pointer = _element_pointer(context, builder, signature.args[array], arguments[array], index)
+            return builder.bitcast(pointer, vector.as_pointer())
+
+        sums = builder.load(lanes(0, at), align=4)
+        for j in range(len(signature.args[3])):
+            row = builder.load(lanes(2, builder.add(builder.extract_value(rows, j), offset)), align=4)
+            if is_counted:
+                first = builder.insert_element(ir.Constant(vector, ir.Undefined), builder.extract_value(times, j), ir.IntType(32)(0))
+                row = builder.mul(row, builder.shuffle_vector(first, first, ir.Constant(vector, [0] * LANES)))
+            sums = builder.add(sums, row)
+        builder.store(sums, lanes(0, at), align=4)
+        return context.get_dummy_value()
+
+    index = numba.types.uint64
+    return numba.types.void(total, index, weight, rows, times, index), codegen
