@@ -11,7 +11,7 @@ from evsim import batch_model as bm
 from evsim.aligned import aligned_zeros, join_aligned, whole_lines
 from evsim.coefficients import CoefficientPool, list_coefficients, resolve_parameters
 from evsim.dynamics import MAX_SPIKES
-from evsim.jit import LANES
+from evsim.lanes import LANES
 from evsim.layers import Connection, Conv2d, Flatten, Layer, Linear, MaxPool2d, Pool, Recurrent
 from evsim.model import BLOCK, JUMP
 from evsim.neuron_checks import check_neurons

@@ -13,8 +13,8 @@ from evsim.aligned import aligned_zeros
 from evsim.batch_build import BatchBuilt
 from evsim.batch_call import Request, input_arrays, raise_stopped
 from evsim.batch_input import BatchInput
-from evsim.batch_kernels import POOLED, run_samples
-from evsim.jit import LANES
+from evsim.batch_kernels import run_samples
+from evsim.lanes import LANES
 from evsim.model import BLOCK
 
 CHUNK_UNITS = 2**17  # entries of a node's frames that a thread holds
@@ -78,9 +78,9 @@ class BatchEngine:
         """Frames of two nodes, lists of units that are not zero, and inputs of one frame."""
         frames = []
         for _ in range(2):
-            count = aligned_zeros(chunk * self._frame + POOLED, np.uint16)
-            value = aligned_zeros(chunk * self._frame + POOLED, np.float32)
-            frames.append((np.zeros(chunk, np.uint8), count, count.view(np.uint64), value))
+            count = aligned_zeros(chunk * self._frame, np.uint16)
+            value = aligned_zeros(chunk * self._frame, np.float32)
+            frames.append((np.zeros(chunk, np.uint8), count, value))
         lists = (
             np.zeros(chunk + 1, np.uint64),
             np.zeros(chunk, np.uint16),

@@ -22,6 +22,7 @@ from evsim.batch_model import (
 from evsim.batch_neurons import advance_neurons
 from evsim.encoding_kernels import draw_poisson_frame
 from evsim.jit import atomic_add, compile_kernel, register_jitable
+from evsim.lanes import LANES, MASK, mask_nonzero, pool_lanes, trailing_zeros
 from evsim.model import BLOCK
 
 f32 = np.float32
@@ -30,8 +31,6 @@ i64 = np.int64
 u8 = np.uint8
 u16 = np.uint16
 u64 = np.uint64
-
-POOLED = 32  # channels that a pool takes at a time
 
 
 @register_jitable
@@ -146,30 +145,33 @@ def _pool(node, n_steps, frame_size, holds_in, count_in, value_in, holds_out, co
                         first = False
 
 
-@register_jitable(forceinline=True)
-def _take(source, first, target, at, n, maximum, replace):
-    """target[at:] becomes source[first:], or the larger of both, or their sum.
-
-    In whole vectors: what is written behind the n entries is of places that are still to come.
-    """
-    for base in range(u64(0), n, u64(POOLED)):
-        for c in range(base, base + u64(POOLED)):
-            x, y = source[first + c], target[at + c]
-            total = x + y
-            other = (x if x > y else y) if maximum else total
-            target[at + c] = x if replace else other
+@register_jitable
+def _take(source, first, target, at, n, maximum, is_first):
+    """Take in n channels of a place."""
+    c = u64(0)
+    while c + u64(LANES) <= n:
+        pool_lanes(target, at + c, source, first + c, is_first, maximum, LANES)
+        c += u64(LANES)
+    while c + u64(4) <= n:
+        pool_lanes(target, at + c, source, first + c, is_first, maximum, 4)
+        c += u64(4)
+    while c < n:
+        pool_lanes(target, at + c, source, first + c, is_first, maximum, 1)
+        c += u64(1)
 
 
 @register_jitable
-def _list_units(holds, count, words, value, at, n, index, stored):
+def _list_units(holds, count, value, at, n, index, stored):
     """Append the units of a frame that are not zero to index; returns how many it then holds."""
     if holds == SPIKE_COUNTS:
-        for word in range(u64(0), n, u64(4)):
-            if words[(at + word) >> u64(2)] == u64(0):
-                continue
-            for i in range(word, min(word + u64(4), n)):  # written in any case, which is faster than a branch
-                index[stored] = i
-                stored += u64(count[at + i] > u16(0))
+        for first in range(u64(0), n, u64(MASK)):
+            mask = mask_nonzero(count, at + first)
+            if n - first < u64(MASK):
+                mask &= (u64(1) << (n - first)) - u64(1)
+            while mask != u64(0):
+                index[stored] = first + trailing_zeros(mask)
+                stored += u64(1)
+                mask &= mask - u64(1)
     elif holds == VALUES:
         for i in range(n):
             index[stored] = i
@@ -201,8 +203,8 @@ def _connect(
 ):  # fmt: skip
     """Targets [first, first + n) of node k through n_steps from step t0 of the chunk; returns what stopped it."""
     node = model.node[k]
-    holds_in, count_in, _, value_in = frames_in
-    _, count_out, _, value_out = frames_out
+    holds_in, count_in, value_in = frames_in
+    _, count_out, value_out = frames_out
     total, analog, pre = scratch
     table, record_start, out, n_samples = records
     unit = model.node_unit[k]
@@ -278,8 +280,8 @@ def _advance_node(
 ):  # fmt: skip
     """All steps of a chunk of node k; returns what stopped it."""
     node = model.node[k]
-    holds_in, count_in, words_in, value_in = frames_in
-    holds_out, count_out, words_out, value_out = frames_out
+    holds_in, count_in, value_in = frames_in
+    holds_out, count_out, value_out = frames_out
     begin, most, index, back_index = lists
     if node[bm.KIND] == bm.POOL:
         _pool(node, n_steps, frame_size, holds_in, count_in, value_in, holds_out, count_out, value_out)
@@ -288,7 +290,7 @@ def _advance_node(
     begin[0] = stored
     for t in range(n_steps):
         frame = u64(t) * frame_size
-        stored = _list_units(holds_in[t], count_in, words_in, value_in, frame, u64(node[bm.N_IN]), index, stored)
+        stored = _list_units(holds_in[t], count_in, value_in, frame, u64(node[bm.N_IN]), index, stored)
         most[t] = _make_room(node, holds_in, t, count_in, value_in, frame)
         begin[t + 1] = stored
         holds_out[t] = SPIKE_COUNTS if node[bm.NEURONS] == 1 and node[bm.SPIKING] == 1 else VALUES
@@ -327,7 +329,7 @@ def _advance_node(
 @register_jitable
 def _put_out(k, n, sample, n_steps, first_step, frame_size, records, frames):
     """Write the frames of node k where they are recorded."""
-    holds, count, _, value = frames
+    holds, count, value = frames
     table, record_start, out, n_samples = records
     for r in range(table.shape[0]):
         if table[r, 0] != k or table[r, 1] != bm.SPIKES:
@@ -366,7 +368,7 @@ def run_samples(model, state, given, channels, records, first_step, n_steps, chu
         while done < n_steps:
             n = min(chunk, n_steps - done)
             why = _read_input(
-                given, sample, done, n, u64(channels), n_in, frame_size, frames_a[0], frames_a[1], frames_a[3],
+                given, sample, done, n, u64(channels), n_in, frame_size, frames_a[0], frames_a[1], frames_a[2],
                 lists[3],
             )  # fmt: skip
             if why != DONE:

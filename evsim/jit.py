@@ -25,11 +25,10 @@ from numba.extending import intrinsic, overload, register_jitable
 
 __all__ = [
     "CACHE_FOLDER",
-    "LANES",
-    "add_lanes",
     "atomic_add",
     "atomic_load",
     "compile_kernel",
+    "element_pointer",
     "fma",
     "leading_zeros",
     "prefetch",
@@ -168,7 +167,8 @@ def _overload_leading_zeros(x):  # type: ignore[no-untyped-def]
     return lambda x: _leading_zeros_cpu(x)
 
 
-def _element_pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+def element_pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    """For intrinsics: where `array[index]` lies."""
     view = context.make_array(array_type)(context, builder, array)
     return cgutils.get_item_pointer(context, builder, array_type, view, [index], wraparound=False)
 
@@ -178,7 +178,7 @@ def atomic_add(_typing_context, array, index, value):  # type: ignore[no-untyped
     """Add `value` to `array[index]` (sequentially consistent) and return what was there before."""
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        pointer = _element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        pointer = element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
         return builder.atomic_rmw("add", pointer, arguments[2], "seq_cst")
 
     return array.dtype(array, numba.types.uint64, array.dtype), codegen
@@ -189,7 +189,7 @@ def atomic_load(_typing_context, array, index):  # type: ignore[no-untyped-def]
     """`array[index]`, read afresh from memory (acquire)."""
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        pointer = _element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        pointer = element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
         return builder.load_atomic(pointer, "acquire", align=array.dtype.bitwidth // 8)
 
     return array.dtype(array, numba.types.uint64), codegen
@@ -200,7 +200,7 @@ def prefetch(_typing_context, array, index):  # type: ignore[no-untyped-def]
     """Ask the processor to fetch `array[index]` into its cache; any index is allowed."""
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        pointer = _element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        pointer = element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
         byte_pointer = ir.IntType(8).as_pointer()
         word = ir.IntType(32)
         function_type = ir.FunctionType(ir.VoidType(), [byte_pointer, word, word, word])
@@ -215,36 +215,3 @@ def prefetch(_typing_context, array, index):  # type: ignore[no-untyped-def]
 yield_core = numba.types.ExternalFunction(
     "SwitchToThread" if sys.platform == "win32" else "sched_yield", numba.types.int32()
 )
-
-
-LANES = 16  # int32 that `add_lanes` adds at a time: a cache line
-
-
-@intrinsic
-def add_lanes(_typing_context, total, at, weight, rows, times, offset):  # type: ignore[no-untyped-def]
-    """total[at:] += the sum over j of times[j] * weight[rows[j] + offset:], LANES entries; without times, once each.
-
-    A vector of the processor's, whatever its width: the compiler need not prove that the arrays are not the same.
-    """
-    vector = ir.VectorType(ir.IntType(32), LANES)
-    is_counted = len(times) > 0
-
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        _, at, _, rows, times, offset = arguments
-
-        def lanes(array, index):  # type: ignore[no-untyped-def]
-            pointer = _element_pointer(context, builder, signature.args[array], arguments[array], index)
-            return builder.bitcast(pointer, vector.as_pointer())
-
-        sums = builder.load(lanes(0, at), align=4)
-        for j in range(len(signature.args[3])):
-            row = builder.load(lanes(2, builder.add(builder.extract_value(rows, j), offset)), align=4)
-            if is_counted:
-                first = builder.insert_element(ir.Constant(vector, ir.Undefined), builder.extract_value(times, j), ir.IntType(32)(0))
-                row = builder.mul(row, builder.shuffle_vector(first, first, ir.Constant(vector, [0] * LANES)))
-            sums = builder.add(sums, row)
-        builder.store(sums, lanes(0, at), align=4)
-        return context.get_dummy_value()
-
-    index = numba.types.uint64
-    return numba.types.void(total, index, weight, rows, times, index), codegen
