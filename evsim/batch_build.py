@@ -347,7 +347,7 @@ def _tiles(fixed: NDArray[np.int64], tile: int) -> NDArray[np.int64]:
 
 
 def _kernel_runs(fixed: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
-    """(targets, sources of a group, rows, columns) as (source, row, run); a run: column from the right, target, zeros."""
+    """(targets, sources of a group, rows, columns) as (source, row, run): column from the right, target, zeros."""
     n_out, n_in, rows, columns = fixed.shape
     grouped = fixed.reshape(groups, n_out // groups, n_in, rows, columns)[..., ::-1]
     runs = grouped.transpose(0, 2, 3, 4, 1).reshape(groups * n_in, rows, -1)

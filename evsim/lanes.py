@@ -41,7 +41,7 @@ def add_lanes(_typing_context, total, at, weight, rows, times, offset):  # type:
 
 @intrinsic
 def pool_lanes(_typing_context, target, at, source, first, is_first, maximum, n):  # type: ignore[no-untyped-def]
-    """target[at:] becomes source[first:] (is_first), or the larger of both (maximum), or their sum: n entries, a literal."""
+    """target[at:] becomes source[first:] (is_first), or the larger of both (maximum), or their sum: n (a literal)."""
     if not isinstance(n, numba.types.IntegerLiteral):
         return None
     is_float = isinstance(target.dtype, numba.types.Float)

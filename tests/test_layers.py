@@ -165,11 +165,24 @@ def test_recurrent_neurons_may_spike_often(each):
     assert set(second) == {each}
 
 
+def test_threads_that_share_a_sample_say_what_stopped_them(monkeypatch):
+    monkeypatch.setattr(batch_engine, "SHARED_UNITS", 0)
+    net = evsim.Sequential(evsim.Linear(2, 3, weight=np.full((3, 2), 100.0)), sinabs.IAF(), threads=4)
+    x = np.ones((64, 1, 2), np.float32)
+    x[40, 0, 1] = 10.0
+    with pytest.raises(RuntimeError, match=r"layer 1 \(IAF\).*spike"):
+        net(x)
+    x[30, 0, 0] = np.nan
+    net.reset()
+    with pytest.raises((ValueError, RuntimeError)):
+        net(x)
+
+
 @pytest.mark.parametrize("n", [1, 8, 63, 127, 129, 140, 193, 300])
 def test_the_last_tile_of_a_layer_lies_in_the_scratch(n):
     net = evsim.Sequential(evsim.Linear(2, n))
     net(np.ones((1, 1, 2)))
-    row, (*_, work, _) = net._built.model.node[0], net._engine._scratch[0]
+    row, (_, work) = net._built.model.node[0], net._engine._own[0]
     tiles = -(-n // row[bm.TILE_SIZE])
     assert min(work[0].size, work[1].size) >= tiles * row[bm.TILE_SIZE]
 
@@ -221,6 +234,7 @@ def test_a_network_gives_the_same_however_it_is_run(made, threads, chunk_units, 
     assert bits(*run(made.layers, x, threads)[2:0:-1]) == same
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch_engine, "CHUNK_UNITS", chunk_units)
+        patch.setattr(batch_engine, "SHARED_UNITS", 0)  # threads share samples
         assert bits(*run(made.layers, x, threads)[2:0:-1]) == same
     for record in records:
         record.clear()
