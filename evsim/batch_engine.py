@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from evsim import batch_model as bm
 from evsim.aligned import aligned_zeros
 from evsim.batch_build import BatchBuilt
-from evsim.batch_call import Request, input_arrays, raise_stopped
+from evsim.batch_call import Request, input_arrays, is_listed, raise_stopped
 from evsim.batch_input import BatchInput
 from evsim.batch_kernels import run_samples
 from evsim.lanes import LANES, MASK
@@ -56,7 +56,8 @@ class BatchEngine:
         table = np.array(requests, np.int64).reshape(-1, 2)
         records = (table, starts[:-1].astype(np.int64), out, n_samples)
         next_sample, stopped = np.zeros(1, np.uint64), np.zeros(5, np.int64)
-        shared = (self._built.model, state, input_arrays(given), self._built.channels, records, n_steps, next_sample)
+        taken = (input_arrays(given), is_listed(given, self._built), self._built.channels)
+        shared = (self._built.model, state, taken, records, n_steps, next_sample)
         teams = self._teams(n_samples, n_steps)
         calls = [(*shared, team, own, stopped) for team, own in zip(teams, self._own, strict=False)]
         others = [self._pool.submit(run_samples, *call) for call in calls[1:]]
@@ -98,7 +99,7 @@ class BatchEngine:
         return (*frames, place, np.uint64(n_slots), np.uint64(chunk), *progress, sample)
 
     def _lists_of(self, chunk: int) -> tuple[Any, ...]:
-        """Lists of units that are not zero, and inputs of one frame."""
+        """Lists of units that are not zero, inputs of one frame, and scratch of the encoder."""
         largest = int(self._sizes.max())
         lists = (
             np.zeros(chunk + 1, np.uint64),
@@ -108,4 +109,6 @@ class BatchEngine:
         )
         whole_tiles = -(-largest // bm.TILE) * bm.TILE + LANES  # the last run of a convolution is filled up
         sizes = ((whole_tiles, np.int32), (whole_tiles, np.float32), (BLOCK, np.float32))
-        return lists, tuple(aligned_zeros(size, dtype) for size, dtype in sizes)
+        groups = int(self._sizes[0]) // 4
+        drawing = np.zeros((5, groups), np.uint64), np.zeros(groups, np.uint64), np.zeros(4 * groups, np.uint32)
+        return lists, tuple(aligned_zeros(size, dtype) for size, dtype in sizes), drawing

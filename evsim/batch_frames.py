@@ -7,8 +7,8 @@ how many entries lie from one frame to the next.
 import numpy as np
 
 from evsim import batch_model as bm
-from evsim.batch_model import DENSE, DONE, EVENTS, NOT_FINITE, REPEATED, SAME_VALUES, SPIKE_COUNTS, VALUES
-from evsim.encoding_kernels import draw_poisson_frame
+from evsim.batch_model import DENSE, DONE, EVENTS, NOT_FINITE, POISSON, REPEATED, SAME_VALUES, SPIKE_COUNTS, VALUES
+from evsim.encoding_kernels import draw_poisson_frame, list_lit
 from evsim.jit import register_jitable
 from evsim.lanes import LANES, MASK, mask_nonzero, pool_lanes, trailing_zeros
 
@@ -51,6 +51,10 @@ def _read_events(index, first, stop, channels, places, count, at):
     """One frame of listed spikes."""
     for i in range(at, at + channels * places):
         count[i] = u16(0)
+    if channels == u64(1):
+        for e in range(first, stop):
+            count[at + u64(index[e])] += u16(1)
+        return
     for e in range(first, stop):
         unit = u64(index[e])
         count[at + (unit % places) * channels + unit // places] += u16(1)
@@ -62,6 +66,8 @@ def read_input(given, sample, first_step, n_steps, channels, n, frames, scratch)
     holds, count, value, size = frames
     kind, dense, start, index, threshold, seed, t_total, first_sample = given
     places = n // channels
+    lit, spiking, listed = scratch
+    n_lit = list_lit(threshold[sample], lit) if kind == POISSON else u64(0)
     for t in range(u64(n_steps)):
         at, step = t * size, u64(first_step) + t
         holds[t] = SPIKE_COUNTS
@@ -81,10 +87,8 @@ def read_input(given, sample, first_step, n_steps, channels, n, frames, scratch)
             row = u64(sample) * u64(t_total) + step
             _read_events(index, u64(start[row]), u64(start[row + u64(1)]), channels, places, count, at)
         else:
-            drawn = draw_poisson_frame(
-                threshold[sample], step, u64(first_sample + sample), seed[0], seed[1], n, scratch
-            )
-            _read_events(scratch, u64(0), drawn, channels, places, count, at)
+            drawn = draw_poisson_frame(lit, n_lit, step, u64(first_sample + sample), seed[0], seed[1], spiking, listed)
+            _read_events(listed, u64(0), drawn, channels, places, count, at)
     return DONE
 
 
@@ -157,7 +161,46 @@ def _take(source, first, target, at, n, maximum, is_first):
 
 
 @register_jitable
-def list_units(frames, t, n, index, stored):
+def list_frames(node, n_steps, frames, lists):
+    """List the units of each frame that are not zero; with the largest count that each frame then holds."""
+    begin, most, index, _ = lists
+    stored = u64(0)
+    begin[0] = stored
+    for t in range(n_steps):
+        stored = _list_units(frames, t, u64(node[bm.N_IN]), index, stored)
+        most[t] = make_room(node, frames, t)
+        begin[t + 1] = stored
+
+
+@register_jitable
+def list_input(given, sample, first_step, n_steps, frames, lists, scratch):
+    """The same for an input of spikes that are lists already, or that are drawn as lists: no frames are made."""
+    begin, most, index, _ = lists
+    kind, _, start, given_index, threshold, seed, t_total, first_sample = given
+    lit, spiking, listed = scratch
+    n_lit = list_lit(threshold[sample], lit) if kind == POISSON else u64(0)
+    stored = u64(0)
+    begin[0] = stored
+    for t in range(n_steps):
+        step = u64(first_step) + u64(t)
+        if kind == POISSON:
+            n = draw_poisson_frame(lit, n_lit, step, u64(first_sample + sample), seed[0], seed[1], spiking, listed)
+            for i in range(n):
+                index[stored + i] = listed[i]
+        else:
+            row = u64(sample) * u64(t_total) + step
+            first = u64(start[row])
+            n = u64(start[row + u64(1)]) - first
+            for i in range(n):
+                index[stored + i] = given_index[first + i]
+        stored += n
+        begin[t + 1] = stored
+        most[t] = u16(1)
+        frames[0][t] = SPIKE_COUNTS
+
+
+@register_jitable
+def _list_units(frames, t, n, index, stored):
     """Append the units of a frame that are not zero to index; returns how many it then holds."""
     holds, count, value, size = frames
     at = u64(t) * size

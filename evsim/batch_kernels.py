@@ -9,7 +9,7 @@ import numpy as np
 
 from evsim import batch_model as bm
 from evsim.batch_delivery import ANALOG, COUNTED_TIMES, ONCE, add_convolution, add_linear
-from evsim.batch_frames import list_units, make_room, pool, put_out, read_input
+from evsim.batch_frames import list_frames, list_input, pool, put_out, read_input
 from evsim.batch_model import DONE, SAME_VALUES, SPIKE_COUNTS, TOO_MANY_SPIKES, VALUES
 from evsim.batch_neurons import advance_neurons
 from evsim.jit import atomic_add, atomic_load, compile_kernel, register_jitable, yield_core
@@ -128,12 +128,7 @@ def _advance_node(
     if node[bm.KIND] == bm.POOL:
         pool(node, n_steps, frames_in, frames_out)
         return DONE
-    stored = u64(0)
-    begin[0] = stored
     for t in range(n_steps):
-        stored = list_units(frames_in, t, u64(node[bm.N_IN]), index, stored)
-        most[t] = make_room(node, frames_in, t)
-        begin[t + 1] = stored
         holds_out[t] = SPIKE_COUNTS if node[bm.NEURONS] == 1 and node[bm.SPIKING] == 1 else VALUES
     n_out = u64(node[bm.N_OUT])
     none = u64(0)
@@ -179,18 +174,24 @@ def _frames(team, part, chunk):
 
 
 @register_jitable
-def _do_part(model, state, given, channels, records, n_steps, sample, team, own, part, chunk):
+def _do_part(model, state, given, records, n_steps, sample, team, own, part, chunk):
     """One part of a sample's work, for one chunk: to read the input (part 0), or node part - 1. What stopped it."""
-    lists, work = own
+    lists, work, drawing = own
     first_step = chunk * i64(team[5])
     n = min(i64(team[5]), n_steps - first_step)
     target = _frames(team, part, chunk)
+    source_arrays, is_listed, channels = given
     if part == 0:
-        return read_input(
-            given, sample, first_step, n, u64(channels), u64(model.node[0, bm.N_IN]), target, lists[3]
-        )  # fmt: skip
+        if is_listed:
+            return DONE
+        n_in = u64(model.node[0, bm.N_IN])
+        return read_input(source_arrays, sample, first_step, n, u64(channels), n_in, target, drawing)
     k = part - 1
     source = _frames(team, k, chunk)
+    if k == 0 and is_listed:
+        list_input(source_arrays, sample, first_step, n, source, lists, drawing)
+    elif model.node[k, bm.KIND] != bm.POOL:
+        list_frames(model.node[k], n, source, lists)
     why = _advance_node(model, state, k, sample, n, first_step, records, source, target, lists, work)
     if why == DONE:
         put_out(k, u64(model.node[k, bm.N_OUT]), sample, n, first_step, records, target)
@@ -198,7 +199,7 @@ def _do_part(model, state, given, channels, records, n_steps, sample, team, own,
 
 
 @register_jitable
-def _share_sample(model, state, given, channels, records, n_steps, sample, team, own, stopped):
+def _share_sample(model, state, given, records, n_steps, sample, team, own, stopped):
     """Take part after part of a sample's work, the latest that is ready, until none is left.
 
     `finished` counts the chunks that a part is through with; a part is ready where the part before is ahead of it, and
@@ -219,7 +220,7 @@ def _share_sample(model, state, given, channels, records, n_steps, sample, team,
                 mine = atomic_add(taken, u64(part), i64(1)) == 0
                 if mine and atomic_load(finished, u64(part)) == chunk:
                     why = _do_part(
-                        model, state, given, channels, records, n_steps, sample, team, own, part, chunk
+                        model, state, given, records, n_steps, sample, team, own, part, chunk
                     )  # fmt: skip
                     if why != DONE:
                         _stop(stopped, why, part - 1, sample, chunk * chunk_steps)
@@ -240,22 +241,21 @@ def _stop(stopped, why, k, sample, step):
 
 
 @compile_kernel
-def run_samples(model, state, given, channels, records, n_steps, next_sample, team, own, stopped):
+def run_samples(model, state, given, records, n_steps, next_sample, team, own, stopped):
     """Advance samples, each through all its steps, until none is left; `next_sample` is shared by all threads.
 
     Parameters
     ----------
-    given : the input: its kind, tensor, event lists, thresholds, seed, steps and samples it is numbered from.
-    channels : of a sample of the input.
+    given : the input, see batch_call.input_arrays; whether its spikes are lists already; channels of a sample.
     records : (what is recorded (n, 2): node and variable; where; the values; number of samples).
     team : what the threads that share a sample share: frames of all parts (what they hold, counts, values), where a
         part's begin and how many entries a frame has, chunks that they have room for, steps of a chunk, and progress,
         see _share_sample; the sample (-1: a thread is alone, and takes sample after sample).
-    own : the thread's lists of units, and inputs of one frame.
+    own : the thread's lists of units, inputs of one frame, and scratch of the encoder.
     stopped : (5,) what stopped a run, its node, sample and first step, and how many threads found a reason.
     """
     if team[8] >= 0:
-        _share_sample(model, state, given, channels, records, n_steps, team[8], team, own, stopped)
+        _share_sample(model, state, given, records, n_steps, team[8], team, own, stopped)
         return
     chunk_steps = i64(team[5])
     while atomic_load(stopped, u64(0)) == DONE:
@@ -264,7 +264,7 @@ def run_samples(model, state, given, channels, records, n_steps, next_sample, te
             break
         for chunk in range((n_steps + chunk_steps - 1) // chunk_steps):
             for part in range(model.node.shape[0] + 1):
-                why = _do_part(model, state, given, channels, records, n_steps, sample, team, own, part, chunk)
+                why = _do_part(model, state, given, records, n_steps, sample, team, own, part, chunk)
                 if why != DONE:
                     _stop(stopped, why, part - 1, sample, chunk * chunk_steps)
                     return

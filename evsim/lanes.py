@@ -6,6 +6,7 @@ what is left over at its end. What these read and write must lie within the arra
 
 import numba
 from llvmlite import ir
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from evsim.jit import element_pointer
@@ -13,7 +14,7 @@ from evsim.jit import element_pointer
 LANES = 16  # int32: a cache line
 MASK = 64  # entries that a mask has bits for
 
-__all__ = ["LANES", "MASK", "add_lanes", "mask_nonzero", "pool_lanes", "trailing_zeros"]
+__all__ = ["LANES", "MASK", "add_lanes", "add_scaled_lanes", "mask_nonzero", "pool_lanes", "trailing_zeros"]
 
 
 @intrinsic
@@ -37,6 +38,25 @@ def add_lanes(_typing_context, total, at, weight, rows, times, offset):  # type:
 
     index = numba.types.uint64
     return numba.types.void(total, index, weight, rows, times, index), codegen
+
+
+@intrinsic
+def add_scaled_lanes(_typing_context, total, at, source, first, factor):  # type: ignore[no-untyped-def]
+    """total[at:] += factor * source[first:], LANES float32, each rounded once."""
+    vector = ir.VectorType(ir.FloatType(), LANES)
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        _, at, _, first, factor = arguments
+        here = _lanes(context, builder, signature, arguments, 0, at, vector)
+        there = _lanes(context, builder, signature, arguments, 2, first, vector)
+        scaled = builder.load(there, align=4), _in_all_lanes(builder, factor, vector)
+        kind = ir.FunctionType(vector, [vector] * 3)
+        fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
+        builder.store(builder.call(fma, [*scaled, builder.load(here, align=4)]), here, align=4)
+        return context.get_dummy_value()
+
+    index = numba.types.uint64
+    return numba.types.void(total, index, source, index, numba.types.float32), codegen
 
 
 @intrinsic

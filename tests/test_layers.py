@@ -182,7 +182,7 @@ def test_threads_that_share_a_sample_say_what_stopped_them(monkeypatch):
 def test_the_last_tile_of_a_layer_lies_in_the_scratch(n):
     net = evsim.Sequential(evsim.Linear(2, n))
     net(np.ones((1, 1, 2)))
-    row, (_, work) = net._built.model.node[0], net._engine._own[0]
+    row, (_, work, _) = net._built.model.node[0], net._engine._own[0]
     tiles = -(-n // row[bm.TILE_SIZE])
     assert min(work[0].size, work[1].size) >= tiles * row[bm.TILE_SIZE]
 
