@@ -7,11 +7,10 @@ from numpy.typing import NDArray
 
 from evsim import batch_model as bm
 from evsim import checks
-from evsim.batch_build import BatchBuilt
 from evsim.batch_input import BatchInput, EventInput, PoissonInput, RepeatedInput
 from evsim.dynamics import MAX_SPIKES
 
-__all__ = ["Request", "input_arrays", "is_listed", "raise_stopped"]
+__all__ = ["Request", "input_arrays", "raise_stopped"]
 
 Request = tuple[int, int]  # a node, and a variable of bm
 
@@ -38,12 +37,6 @@ def input_arrays(given: BatchInput | NDArray[Any]) -> tuple[Any, ...]:
         dense = np.asarray(given).reshape(n_steps, n_samples, -1)
     arrays = (_writeable(each) for each in (dense, start, index, threshold))
     return kind, *arrays, seed, n_steps, first_sample
-
-
-def is_listed(given: BatchInput | NDArray[Any], built: BatchBuilt) -> bool:
-    """Whether the input's spikes are lists of the first node's units, each once, so that frames need not be made."""
-    once = isinstance(given, PoissonInput) or (isinstance(given, EventInput) and given.ascending)
-    return once and built.channels == 1 and built.nodes[0].row[bm.KIND] in (bm.LINEAR, bm.CONV)
 
 
 def _writeable(array: NDArray[Any]) -> NDArray[Any]:

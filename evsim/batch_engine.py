@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from evsim import batch_model as bm
 from evsim.aligned import aligned_zeros
 from evsim.batch_build import BatchBuilt
-from evsim.batch_call import Request, input_arrays, is_listed, raise_stopped
-from evsim.batch_input import BatchInput
+from evsim.batch_call import Request, input_arrays, raise_stopped
+from evsim.batch_input import BatchInput, EventInput, PoissonInput
 from evsim.batch_kernels import run_samples
 from evsim.lanes import LANES, MASK
 from evsim.model import BLOCK
@@ -56,7 +56,7 @@ class BatchEngine:
         table = np.array(requests, np.int64).reshape(-1, 2)
         records = (table, starts[:-1].astype(np.int64), out, n_samples)
         next_sample, stopped = np.zeros(1, np.uint64), np.zeros(5, np.int64)
-        taken = (input_arrays(given), is_listed(given, self._built), self._built.channels)
+        taken = (input_arrays(given), _is_listed(given, self._built), self._built.channels)
         shared = (self._built.model, state, taken, records, n_steps, next_sample)
         teams = self._teams(n_samples, n_steps)
         calls = [(*shared, team, own, stopped) for team, own in zip(teams, self._own, strict=False)]
@@ -112,3 +112,9 @@ class BatchEngine:
         groups = int(self._sizes[0]) // 4
         drawing = np.zeros((5, groups), np.uint64), np.zeros(groups, np.uint64), np.zeros(4 * groups, np.uint32)
         return lists, tuple(aligned_zeros(size, dtype) for size, dtype in sizes), drawing
+
+
+def _is_listed(given: BatchInput | NDArray[Any], built: BatchBuilt) -> bool:
+    """Whether the input's spikes are lists of the first node's units, each once, so that frames need not be made."""
+    once = isinstance(given, PoissonInput) or (isinstance(given, EventInput) and given.ascending)
+    return once and built.channels == 1 and built.nodes[0].row[bm.KIND] in (bm.LINEAR, bm.CONV)

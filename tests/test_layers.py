@@ -307,6 +307,24 @@ def test_all_inputs_are_their_tensor(layers):
         np.testing.assert_array_equal(out(repeated), out(repeated.dense()))
 
 
+@pytest.mark.parametrize(
+    "first, shape", [(evsim.Linear(37, 6), (37,)), (evsim.Conv2d(1, 6, 3, padding=1), (1, 5, 8)), (COUNTER, (37,))]
+)
+@pytest.mark.parametrize("chunk_units", [64, 10**5])
+def test_spikes_that_are_lists_already_are_their_tensor(monkeypatch, chunk_units, first, shape):
+    monkeypatch.setattr(batch_engine, "CHUNK_UNITS", chunk_units)
+    rng = np.random.default_rng(9)
+    poisson = PoissonInput(rng.integers(0, 2**32, (3, *shape)) // 2, 20, seed=3, first_sample=5)
+    twice = EventInput.from_dense(2 * poisson.dense())
+    assert (poisson.events().ascending, twice.ascending) == (True, False)
+    for given in (poisson, poisson.events(), EventInput.from_dense(poisson.dense()), twice):
+        net = evsim.Sequential(first, spikingjelly.LIFNode(v_threshold=0.1))
+        out = net(given)
+        net.reset()
+        np.testing.assert_array_equal(out, net(given.dense()))
+        assert out.any()
+
+
 @pytest.mark.parametrize("chunk_units", [1, 200, 10**5])
 def test_a_repeated_current_goes_through_any_first_layer(monkeypatch, chunk_units):
     monkeypatch.setattr(batch_engine, "CHUNK_UNITS", chunk_units)
