@@ -308,7 +308,7 @@ def test_all_inputs_are_their_tensor(layers):
 
 
 @pytest.mark.parametrize(
-    "first, shape", [(evsim.Linear(37, 6), (37,)), (evsim.Conv2d(1, 6, 3, padding=1), (1, 5, 8)), (COUNTER, (37,))]
+    ("first", "shape"), [(evsim.Linear(37, 6), (37,)), (evsim.Conv2d(1, 6, 3, padding=1), (1, 5, 8)), (COUNTER, (37,))]
 )
 @pytest.mark.parametrize("chunk_units", [64, 10**5])
 def test_spikes_that_are_lists_already_are_their_tensor(monkeypatch, chunk_units, first, shape):
@@ -317,11 +317,11 @@ def test_spikes_that_are_lists_already_are_their_tensor(monkeypatch, chunk_units
     poisson = PoissonInput(rng.integers(0, 2**32, (3, *shape)) // 2, 20, seed=3, first_sample=5)
     twice = EventInput.from_dense(2 * poisson.dense())
     assert (poisson.events().ascending, twice.ascending) == (True, False)
-    for given in (poisson, poisson.events(), EventInput.from_dense(poisson.dense()), twice):
+    for x in (poisson, poisson.events(), EventInput.from_dense(poisson.dense()), twice):
         net = evsim.Sequential(first, spikingjelly.LIFNode(v_threshold=0.1))
-        out = net(given)
+        out = net(x)
         net.reset()
-        np.testing.assert_array_equal(out, net(given.dense()))
+        np.testing.assert_array_equal(out, net(x.dense()))
         assert out.any()
 
 
