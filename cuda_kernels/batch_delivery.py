@@ -57,6 +57,7 @@ def add_convolution(node, weight, spikes, total, first, n):
     kernel_columns, groups = i32(node[bm.KERNEL_COLUMNS]), i32(node[bm.GROUPS])
     group_in, group_out = divide(node[bm.IN_CHANNELS], groups)[0], divide(out_channels, groups)[0]
     size = i32(node[bm.KERNEL_ROWS] * kernel_columns * group_out)  # weights of one source channel
+    stride = node[bm.KERNEL_ROWS] * node[bm.RUN]  # from one source channel's to the next's
     width = min(size, i32(THREADS))
     group, r = divide(cuda.threadIdx.x, width)
     step, listed = divide(THREADS, width)[0], spikes.n[0]
@@ -65,8 +66,8 @@ def add_convolution(node, weight, spikes, total, first, n):
         a, q = divide(place, kernel_columns)
         down = i32(node[bm.PADDING_ROWS] - a * node[bm.DILATION_ROWS])
         right = i32(node[bm.PADDING_COLUMNS] - (kernel_columns - i32(1) - q) * node[bm.DILATION_COLUMNS])
+        row = node[bm.WEIGHT] + i64(a) * node[bm.RUN] + i64(q * group_out + offset)
         offset = i32(offset - first)
-        row = node[bm.WEIGHT] + i64(r)
         r = i32(r + width)
         e = i32(group - step)
         while i32(e + step) < listed:
@@ -83,7 +84,7 @@ def add_convolution(node, weight, spikes, total, first, n):
             if groups > 1:
                 target = i32(target + divide(channel, group_in)[0] * group_out)
             if target >= 0 and target < n:
-                fixed = weight[u64(row + i64(channel) * i64(size))]
+                fixed = weight[u64(row + i64(channel) * stride)]
                 cuda.atomic.add(total, target, i32(spikes.times[u64(e)] * fixed))
 
 
@@ -123,20 +124,20 @@ def _collect_convolution(node, weight, frames, source, i):
     """The sum of target i."""
     kernel_columns, groups = i32(node[bm.KERNEL_COLUMNS]), node[bm.GROUPS]
     group_in, group_out = divide(node[bm.IN_CHANNELS], groups)[0], divide(node[bm.OUT_CHANNELS], groups)[0]
-    size = i32(node[bm.KERNEL_ROWS] * kernel_columns * group_out)
+    stride = node[bm.KERNEL_ROWS] * node[bm.RUN]
     place, channel = divide(i, node[bm.OUT_CHANNELS])
     group, offset = divide(channel, group_out)
     row_out, column_out = divide(place, node[bm.OUT_COLUMNS])
     top = i32(row_out * node[bm.STRIDE_ROWS] - node[bm.PADDING_ROWS])
     left = i32(column_out * node[bm.STRIDE_COLUMNS] - node[bm.PADDING_COLUMNS])
     first = i32(group * group_in)
-    start = node[bm.WEIGHT] + i64(first) * i64(size) + i64(offset)
+    start = node[bm.WEIGHT] + i64(first) * stride + i64(offset)
     x = f32(0.0)
     for place in range(node[bm.KERNEL_ROWS] * node[bm.KERNEL_COLUMNS]):
         a, b = divide(place, kernel_columns)
         y, z = i32(top + a * node[bm.DILATION_ROWS]), i32(left + b * node[bm.DILATION_COLUMNS])
         if y >= 0 and y < node[bm.IN_ROWS] and z >= 0 and z < node[bm.IN_COLUMNS]:
             at = source + (i64(y) * node[bm.IN_COLUMNS] + i64(z)) * node[bm.IN_CHANNELS] + i64(first)
-            run = i32((a * kernel_columns + kernel_columns - i32(1) - b) * group_out)
-            x = _add_run(frames, at, i64(group_in), weight, start + i64(run), i64(size), x)
+            run = i64(a) * node[bm.RUN] + i64((kernel_columns - i32(1) - b) * group_out)
+            x = _add_run(frames, at, i64(group_in), weight, start + run, stride, x)
     return x

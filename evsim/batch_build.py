@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import batch_model as bm
+from evsim.aligned import aligned_zeros, join_aligned, whole_lines
 from evsim.coefficients import CoefficientPool, list_coefficients, resolve_parameters
 from evsim.dynamics import MAX_SPIKES
+from evsim.lanes import LANES
 from evsim.layers import Connection, Conv2d, Flatten, Layer, Linear, MaxPool2d, Pool, Recurrent
 from evsim.model import BLOCK, JUMP
 from evsim.neuron_checks import check_neurons
@@ -60,15 +62,20 @@ class BatchBuilt:
 
     def new_state(self, n_samples: int) -> bm.BatchState:
         """The state of n samples before their first step."""
-        sizes = self.sizes
-        return bm.BatchState(
-            v=np.tile(self.initial_v, (n_samples, 1)),
-            current=np.zeros((n_samples, sizes["current"]), np.float32),
-            refractory=np.zeros((n_samples, sizes["refractory"]), np.int32),
-            theta=np.zeros((n_samples, sizes["theta"])),
-            back=np.zeros((n_samples, sizes["back"]), np.uint16),
+
+        def zeros(name: str, dtype: Any) -> NDArray[Any]:
+            return aligned_zeros((n_samples, self.sizes[name]), dtype)
+
+        state = bm.BatchState(
+            v=zeros("v", np.float32),
+            current=zeros("current", np.float32),
+            refractory=zeros("refractory", np.int32),
+            theta=zeros("theta", np.float64),
+            back=zeros("back", np.uint16),
             step=np.zeros(1, np.int64),
         )
+        state.v[:] = self.initial_v
+        return state
 
 
 def owner(index: int, layer: Any) -> str:
@@ -135,12 +142,12 @@ class _Builder:
             node=np.array([node.row for node in self.nodes]),
             node_unit=np.array([node.unit for node in self.nodes], np.float32),
             node_theta=np.array(self.theta),
-            weight=np.concatenate([np.zeros(0, np.int32), *self.weights]),
+            weight=join_aligned(self.weights, np.int32),
             parameter_value=self.pool.values(),
             parameter_start=np.array(self.start),
             parameter_step=np.array(self.step),
         )
-        initial_v = np.concatenate([np.zeros(0, np.float32), *self.initial_v])
+        initial_v = join_aligned(self.initial_v, np.float32)
         return BatchBuilt(model, self.nodes, self.channels, self.shape, initial_v, self.sizes)
 
     def _new_node(self, index: int, label: str, shape: Shape, order: NDArray[np.int64], scale: float) -> Node:
@@ -219,11 +226,12 @@ class _Builder:
         node.unit = _unit(weight, self.most, own, back_most, biases)
         fixed = np.rint(weight / node.unit).astype(np.int64)
         rest = 2**FIXED_BITS - 1  # room for the spikes of the units before
-        row[bm.TILE_SIZE] = min(bm.TILE, -(-node.size // 8) * 8)
+        row[bm.TILE_SIZE] = min(bm.TILE, -(-node.size // LANES) * LANES)
         if row[bm.KIND] == bm.IDENTITY:
             row[bm.WEIGHT] = fixed[0, 0]
         elif row[bm.KIND] == bm.CONV:
-            row[bm.WEIGHT] = self._store(_kernel_runs(fixed, int(row[bm.GROUPS])))
+            runs = _kernel_runs(fixed, int(row[bm.GROUPS]))
+            row[bm.RUN], row[bm.WEIGHT] = runs.shape[-1], self._store(runs)
         else:
             row[bm.WEIGHT] = self._store(_tiles(fixed, int(row[bm.TILE_SIZE])))
         if own is not None:
@@ -270,13 +278,15 @@ class _Builder:
 
     def _store(self, fixed: NDArray[np.int64]) -> int:
         """Where fixed-point weights lie from now on."""
+        start = self.n_weights
         self.weights.append(fixed.reshape(-1).astype(np.int32))
-        self.n_weights += fixed.size
-        return self.n_weights - fixed.size
+        self.n_weights += whole_lines(fixed.size)
+        return start
 
     def _take(self, name: str, n: int) -> int:
-        self.sizes[name] += n
-        return self.sizes[name] - n
+        start = self.sizes[name]
+        self.sizes[name] += whole_lines(n)
+        return start
 
 
 def _scaled(weight: NDArray[np.float32], scale: float) -> NDArray[np.float64]:
@@ -337,10 +347,11 @@ def _tiles(fixed: NDArray[np.int64], tile: int) -> NDArray[np.int64]:
 
 
 def _kernel_runs(fixed: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
-    """(targets, sources of a group, rows, columns) as (source, row, column from the right, target of its group)."""
+    """(targets, sources of a group, rows, columns) as (source, row, run): column from the right, target, zeros."""
     n_out, n_in, rows, columns = fixed.shape
     grouped = fixed.reshape(groups, n_out // groups, n_in, rows, columns)[..., ::-1]
-    return grouped.transpose(0, 2, 3, 4, 1)
+    runs = grouped.transpose(0, 2, 3, 4, 1).reshape(groups * n_in, rows, -1)
+    return np.pad(runs, ((0, 0), (0, 0), (0, whole_lines(runs.shape[-1] + LANES - 1) - runs.shape[-1])))
 
 
 def _largest_sum(weight: NDArray[Any]) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 from evsim import batch_model as bm
 from evsim.jit import fma, register_jitable
+from evsim.lanes import LANES, add_lanes
 
 f32 = np.float32
 i32 = np.int32
@@ -18,7 +19,7 @@ u64 = np.uint64
 ONCE, COUNTED_TIMES, ANALOG = range(3)
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def add_rows(how, total, analog, at, n, weight, row, stride, index, first, stop, base, count, value, at_frame):
     """Add to n inputs from `at` the rows of the units index[first:stop]: unit u's is at row + (u - base) * stride."""
     if how == ONCE:
@@ -33,42 +34,57 @@ def add_rows(how, total, analog, at, n, weight, row, stride, index, first, stop,
                 analog[at + i] = fma(x, f32(weight[start + i]), analog[at + i])
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def _add_once(total, at, n, weight, row, stride, index, first, stop, base):
     """Rows of units that spiked once, four at a time."""
     e = first
     while e + u64(4) <= stop:
         a, b = row + (u64(index[e]) - base) * stride, row + (u64(index[e + u64(1)]) - base) * stride
         c, d = row + (u64(index[e + u64(2)]) - base) * stride, row + (u64(index[e + u64(3)]) - base) * stride
-        for i in range(n):
-            total[at + i] += (weight[a + i] + weight[b + i]) + (weight[c + i] + weight[d + i])
+        _add(total, at, n, weight, (a, b, c, d), ())
         e += u64(4)
-    while e < stop:
-        a = row + (u64(index[e]) - base) * stride
-        for i in range(n):
-            total[at + i] += weight[a + i]
-        e += u64(1)
+    if e + u64(2) <= stop:
+        a, b = row + (u64(index[e]) - base) * stride, row + (u64(index[e + u64(1)]) - base) * stride
+        _add(total, at, n, weight, (a, b), ())
+        e += u64(2)
+    if e < stop:
+        _add(total, at, n, weight, (row + (u64(index[e]) - base) * stride,), ())
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def _add_counted(total, at, n, weight, row, stride, index, first, stop, base, count, at_frame):
     """Rows of units as often as they spiked, four at a time."""
     e = first
     while e + u64(4) <= stop:
         ua, ub, uc, ud = u64(index[e]), u64(index[e + u64(1)]), u64(index[e + u64(2)]), u64(index[e + u64(3)])
-        a, b = row + (ua - base) * stride, row + (ub - base) * stride
-        c, d = row + (uc - base) * stride, row + (ud - base) * stride
-        na, nb = i32(count[at_frame + ua]), i32(count[at_frame + ub])
-        nc, nd = i32(count[at_frame + uc]), i32(count[at_frame + ud])
-        for i in range(n):
-            total[at + i] += (na * weight[a + i] + nb * weight[b + i]) + (nc * weight[c + i] + nd * weight[d + i])
+        rows = (
+            row + (ua - base) * stride, row + (ub - base) * stride, row + (uc - base) * stride,
+            row + (ud - base) * stride,
+        )  # fmt: skip
+        times = (
+            i32(count[at_frame + ua]), i32(count[at_frame + ub]), i32(count[at_frame + uc]), i32(count[at_frame + ud]),
+        )  # fmt: skip
+        _add(total, at, n, weight, rows, times)
         e += u64(4)
-    while e < stop:
+    if e + u64(2) <= stop:
+        ua, ub = u64(index[e]), u64(index[e + u64(1)])
+        rows_of_two = row + (ua - base) * stride, row + (ub - base) * stride
+        _add(total, at, n, weight, rows_of_two, (i32(count[at_frame + ua]), i32(count[at_frame + ub])))
+        e += u64(2)
+    if e < stop:
         ua = u64(index[e])
-        a, na = row + (ua - base) * stride, i32(count[at_frame + ua])
-        for i in range(n):
-            total[at + i] += na * weight[a + i]
-        e += u64(1)
+        _add(total, at, n, weight, (row + (ua - base) * stride,), (i32(count[at_frame + ua]),))
+
+
+@register_jitable(forceinline=True)
+def _add(total, at, n, weight, rows, times):
+    """Add to n inputs from `at` what lies at `rows`, as often as `times` says (empty: once)."""
+    whole = n - n % u64(LANES)
+    for i in range(u64(0), whole, u64(LANES)):
+        add_lanes(total, at + i, weight, rows, times, i)
+    for i in range(whole, n):
+        for j in range(len(rows)):
+            total[at + i] += (times[j] if len(times) > 0 else i32(1)) * weight[rows[j] + i]
 
 
 @register_jitable
@@ -84,47 +100,50 @@ def add_convolution(node, start, how, total, analog, weight, index, begin, end, 
     """Add to all targets what a convolution's sources give them, place by place."""
     channels, columns = u64(node[bm.IN_CHANNELS]), u64(node[bm.IN_COLUMNS])
     out_rows, out_columns, out_channels = node[bm.OUT_ROWS], node[bm.OUT_COLUMNS], u64(node[bm.OUT_CHANNELS])
-    kernel_rows, kernel_columns = node[bm.KERNEL_ROWS], node[bm.KERNEL_COLUMNS]
-    group_in = channels // u64(node[bm.GROUPS])
-    group_out = out_channels // u64(node[bm.GROUPS])
-    stride = u64(kernel_rows * kernel_columns) * group_out  # from one source channel's kernel to the next's
-    one_run = node[bm.STRIDE_COLUMNS] == 1 and node[bm.DILATION_COLUMNS] == 1 and node[bm.GROUPS] == 1
+    kernel_rows, kernel_columns, run = node[bm.KERNEL_ROWS], node[bm.KERNEL_COLUMNS], u64(node[bm.RUN])
+    stride_rows, stride_columns = node[bm.STRIDE_ROWS], node[bm.STRIDE_COLUMNS]
+    padding_rows, padding_columns = node[bm.PADDING_ROWS], node[bm.PADDING_COLUMNS]
+    dilation_rows, dilation_columns = node[bm.DILATION_ROWS], node[bm.DILATION_COLUMNS]
+    group_in, group_out = channels // u64(node[bm.GROUPS]), out_channels // u64(node[bm.GROUPS])
+    one_run = stride_columns == 1 and dilation_columns == 1 and group_in == channels
+    stride = u64(kernel_rows) * run  # from one source channel's kernel to the next's
     e = begin
     while e < end:
         place = u64(index[e]) // channels
         base = place * channels
-        stop = e + u64(1)
+        first, stop = e, e + u64(1)
         while stop < end and u64(index[stop]) < base + channels:
             stop += u64(1)
+        e = stop
         y = i64(place // columns)
         x = i64(place) - y * i64(columns)
+        left = x + padding_columns - (kernel_columns - 1)
+        low, high = max(i64(0), -left), min(kernel_columns, out_columns - left)
+        n = u64(max(high - low, i64(0))) * out_channels
+        if high == kernel_columns:  # zeros follow
+            n += (u64(LANES) - n % u64(LANES)) % u64(LANES)
         for a in range(kernel_rows):
-            below = y + node[bm.PADDING_ROWS] - a * node[bm.DILATION_ROWS]
-            i = below // node[bm.STRIDE_ROWS]
-            if below < 0 or i * node[bm.STRIDE_ROWS] != below or i >= out_rows:
+            below = y + padding_rows - a * dilation_rows
+            i = below if stride_rows == 1 else below // stride_rows
+            if below < 0 or i * stride_rows != below or i >= out_rows:
                 continue
+            at_row, kernel_row = i * out_columns, u64(start) + u64(a) * run
             if one_run:
-                left = x + node[bm.PADDING_COLUMNS] - (kernel_columns - 1)
-                low, high = max(i64(0), -left), min(kernel_columns, out_columns - left)
-                if low < high:
-                    at = u64(i * out_columns + left + low) * out_channels
-                    row = u64(start) + u64(a * kernel_columns + low) * out_channels
-                    n = u64(high - low) * out_channels
-                    add_rows(
-                        how, total, analog, at, n, weight, row, stride, index, e, stop, base, count, value, at_frame
-                    )  # fmt: skip
+                at, row = u64(at_row + left + low) * out_channels, kernel_row + u64(low) * out_channels
+                add_rows(
+                    how, total, analog, at, n, weight, row, stride, index, first, stop, base, count, value, at_frame
+                )  # fmt: skip
                 continue
             for q in range(kernel_columns):
-                right = x + node[bm.PADDING_COLUMNS] - (kernel_columns - 1 - q) * node[bm.DILATION_COLUMNS]
-                j = right // node[bm.STRIDE_COLUMNS]
-                if right < 0 or j * node[bm.STRIDE_COLUMNS] != right or j >= out_columns:
+                right = x + padding_columns - (kernel_columns - 1 - q) * dilation_columns
+                j = right // stride_columns
+                if right < 0 or j * stride_columns != right or j >= out_columns:
                     continue
-                row = u64(start) + u64(a * kernel_columns + q) * group_out
-                for one in range(e, stop):
+                row = kernel_row + u64(q) * group_out
+                for one in range(first, stop):
                     group = (u64(index[one]) - base) // group_in
-                    at = u64(i * out_columns + j) * out_channels + group * group_out
+                    at = u64(at_row + j) * out_channels + group * group_out
                     add_rows(
-                        how, total, analog, at, group_out, weight, row, stride, index, one, one + u64(1), base,
-                        count, value, at_frame,
+                        how, total, analog, at, group_out, weight, row, stride, index, one, one + u64(1), base, count,
+                        value, at_frame,
                     )  # fmt: skip
-        e = stop

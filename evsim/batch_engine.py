@@ -9,13 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import batch_model as bm
+from evsim.aligned import aligned_zeros
 from evsim.batch_build import BatchBuilt
 from evsim.batch_call import Request, input_arrays, raise_stopped
-from evsim.batch_input import BatchInput
+from evsim.batch_input import BatchInput, EventInput, PoissonInput
 from evsim.batch_kernels import run_samples
+from evsim.lanes import LANES, MASK
 from evsim.model import BLOCK
 
 CHUNK_UNITS = 2**17  # entries of a node's frames that a thread holds
+SHARED_UNITS = 2**18  # units times steps of a sample from which several threads share it
+SHARED_CHUNKS = 16  # that it then has at least
+FINISHED = 6  # of what a team shares
+SLOTS = 2  # chunks of each node's frames that a team holds
 
 
 class BatchEngine:
@@ -24,10 +30,11 @@ class BatchEngine:
     def __init__(self, built: BatchBuilt, threads: int) -> None:
         self._threads = threads
         self._pool = ThreadPoolExecutor(max(threads - 1, 1), thread_name_prefix="evsim")
-        sizes = built.model.node[:, [bm.N_IN, bm.N_OUT]]
-        self._frame = -(-int(sizes.max()) // 64) * 64
-        self._chunk = max(1, CHUNK_UNITS // self._frame)
-        self._scratch: list[tuple[Any, ...]] = []
+        sizes = [built.nodes[0].order_in.size, *(node.size for node in built.nodes)]
+        self._sizes = np.array([-(-size // MASK) * MASK for size in sizes])
+        self._chunk = max(1, CHUNK_UNITS // int(self._sizes.max()))
+        self._own = [self._lists_of(self._chunk) for _ in range(threads)]
+        self._made: tuple[Any, list[tuple[Any, ...]]] = (None, [])
         self.use(built)
 
     def use(self, built: BatchBuilt) -> None:
@@ -48,42 +55,66 @@ class BatchEngine:
         out = np.empty(starts[-1], np.float32)
         table = np.array(requests, np.int64).reshape(-1, 2)
         records = (table, starts[:-1].astype(np.int64), out, n_samples)
-        next_sample, stopped = np.zeros(1, np.uint64), np.zeros(4, np.int64)
-        chunk = min(self._chunk, n_steps)
-        n_threads = min(self._threads, n_samples)
-        self._make_scratch(n_threads, chunk)
-        shared = (self._built.model, state, input_arrays(given), self._built.channels, records, 0, n_steps, chunk)
-        calls = [(*shared, next_sample, scratch, stopped) for scratch in self._scratch[:n_threads]]
+        next_sample, stopped = np.zeros(1, np.uint64), np.zeros(5, np.int64)
+        taken = (input_arrays(given), _is_listed(given, self._built), self._built.channels)
+        shared = (self._built.model, state, taken, records, n_steps, next_sample)
+        teams = self._teams(n_samples, n_steps)
+        calls = [(*shared, team, own, stopped) for team, own in zip(teams, self._own, strict=False)]
         others = [self._pool.submit(run_samples, *call) for call in calls[1:]]
         run_samples(*calls[0])
         for other in others:
             other.result()
-        why, node, sample, step = (int(x) for x in stopped)
+        why, node, sample, step = (int(x) for x in stopped[:4])
         if why != bm.DONE:
             raise_stopped(given, why, self._built.nodes[node].label, sample, step)
         state.step[0] += n_steps
         return [out[a:b].reshape(n_steps, n_samples, -1) for a, b in pairwise(starts)]
 
-    def _make_scratch(self, n_threads: int, chunk: int) -> None:
-        """Working arrays for each thread, large enough for chunks of so many steps."""
-        if self._scratch and self._scratch[0][0][1].size >= chunk * self._frame:
-            missing = n_threads - len(self._scratch)
-        else:
-            self._scratch, missing = [], n_threads
-        self._scratch += [self._scratch_of(chunk) for _ in range(missing)]
+    def _teams(self, n_samples: int, n_steps: int) -> list[tuple[Any, ...]]:
+        """The team of each thread that has something to do."""
+        chunk = min(self._chunk, n_steps)
+        share = n_samples < self._threads and n_steps * int(self._sizes.sum()) >= SHARED_UNITS
+        n_teams = min(self._threads, n_samples)
+        if share:
+            chunk = min(chunk, -(-n_steps // SHARED_CHUNKS))
+        if self._made[0] != (n_teams, chunk, share):
+            teams = [self._team_of(SLOTS if share else 1, chunk, k if share else -1) for k in range(n_teams)]
+            self._made = (n_teams, chunk, share), teams
+        teams = self._made[1]
+        for team in teams:
+            team[FINISHED][:] = 0
+        return [teams[k % n_teams] for k in range(self._threads if share else n_teams)]
 
-    def _scratch_of(self, chunk: int) -> tuple[Any, ...]:
-        """Frames of two nodes, lists of units that are not zero, and inputs of one frame."""
-        frames = []
-        for _ in range(2):
-            count = np.zeros(chunk * self._frame, np.uint16)
-            value = np.zeros(chunk * self._frame, np.float32)
-            frames.append((np.zeros(chunk, np.uint8), count, count.view(np.uint64), value))
+    def _team_of(self, n_slots: int, chunk: int, sample: int) -> tuple[Any, ...]:
+        """What the threads of a team share: frames of all parts, and their progress."""
+        sizes = self._sizes * chunk * n_slots
+        place = np.stack([np.cumsum(sizes) - sizes, self._sizes], axis=1)
+        n = int(sizes.sum())
+        frames = (
+            np.zeros(len(sizes) * chunk * n_slots, np.uint8),
+            aligned_zeros(n, np.uint16),
+            aligned_zeros(n, np.float32),
+        )
+        progress = np.zeros(len(sizes), np.int64), np.zeros(len(sizes), np.int64)
+        return (*frames, place, np.uint64(n_slots), np.uint64(chunk), *progress, sample)
+
+    def _lists_of(self, chunk: int) -> tuple[Any, ...]:
+        """Lists of units that are not zero, inputs of one frame, and scratch of the encoder."""
+        largest = int(self._sizes.max())
         lists = (
             np.zeros(chunk + 1, np.uint64),
-            np.zeros(chunk * self._frame + 1, np.uint32),  # one more is written than kept
-            np.zeros(self._frame, np.uint32),
+            np.zeros(chunk, np.uint16),
+            np.zeros(chunk * largest + 1, np.uint32),  # one more is written than kept
+            np.zeros(largest, np.uint32),
         )
-        whole_tiles = -(-self._frame // bm.TILE) * bm.TILE
-        work = np.zeros(whole_tiles, np.int32), np.zeros(whole_tiles, np.float32), np.zeros(BLOCK, np.float32)
-        return (*frames, lists, work, np.uint64(self._frame))
+        whole_tiles = -(-largest // bm.TILE) * bm.TILE + LANES  # the last run of a convolution is filled up
+        sizes = ((whole_tiles, np.int32), (whole_tiles, np.float32), (BLOCK, np.float32))
+        groups = int(self._sizes[0]) // 4
+        drawing = np.zeros((5, groups), np.uint64), np.zeros(groups, np.uint64), np.zeros(4 * groups, np.uint32)
+        return lists, tuple(aligned_zeros(size, dtype) for size, dtype in sizes), drawing
+
+
+def _is_listed(given: BatchInput | NDArray[Any], built: BatchBuilt) -> bool:
+    """Whether the input's spikes are lists of the first node's units, each once, so that frames need not be made."""
+    once = isinstance(given, PoissonInput) or (isinstance(given, EventInput) and given.ascending)
+    return once and built.channels == 1 and built.nodes[0].row[bm.KIND] in (bm.LINEAR, bm.CONV)

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -135,9 +136,9 @@ class EventInput(BatchInput):
 
     @classmethod
     def trusted(cls, start: NDArray[np.int64], index: NDArray[np.uint32], shape: tuple[int, ...]) -> EventInput:
-        """An input of arrays that are known to be right: they are not looked at."""
+        """An input of arrays that are known to be right, units ascending: they are not looked at."""
         made = object.__new__(cls)
-        for name, value in (("start", start), ("index", index), ("shape", shape)):
+        for name, value in (("start", start), ("index", index), ("shape", shape), ("ascending", True)):
             object.__setattr__(made, name, value)
         return made
 
@@ -240,6 +241,13 @@ class EventInput(BatchInput):
     def n_spikes(self) -> int:
         return self.index.size
 
+    @cached_property
+    def ascending(self) -> bool:
+        """Whether the units of every frame ascend, so that none spikes twice in a step."""
+        same_frame = np.ones(max(self.index.size, 1), bool)
+        same_frame[self.start[:-1][self.start[:-1] < self.index.size]] = False
+        return bool((np.diff(self.index.astype(np.int64)) > 0)[same_frame[1:]].all())
+
     def dense(self) -> NDArray[np.float32]:
         n_steps, n_samples, n_units = self.shape[0], self.shape[1], prod(self.shape[2:])
         first = np.arange(n_steps * n_samples).reshape(n_steps, n_samples).T.ravel() * n_units  # place of each frame
@@ -308,11 +316,12 @@ class PoissonInput(BatchInput):
         start = np.zeros(len(rows) * self.n_steps + 1, np.int64)
         mean = float(rows.sum(dtype=np.float64)) / CERTAIN * self.n_steps
         room = int(mean + 6.0 * np.sqrt(mean)) + 100  # enough but once in a billion times; then it is drawn again
-        frame = np.empty(rows.shape[1], np.uint32)
+        n_groups = -(-rows.shape[1] // 4)
+        scratch = np.empty((5, n_groups), np.uint64), np.empty(n_groups, np.uint64), np.empty(4 * n_groups, np.uint32)
         while True:
             index = np.empty(room, np.uint32)
             draw_poisson(
-                rows, np.uint64(self.n_steps), np.uint64(self.first_sample + first), *self.key, frame, start, index
+                rows, np.uint64(self.n_steps), np.uint64(self.first_sample + first), *self.key, *scratch, start, index
             )
             if start[-1] <= room:
                 return start, index[: start[-1]]

@@ -1,176 +1,25 @@
 """The batch engine on the CPU: a thread takes a sample, and node by node all steps of a chunk.
 
 Node by node, so that a tile of a layer's weights stays in the cache for all steps. Nothing is shared between samples
-but the model, so threads need no locks, and a sample's result does not depend on the batch that it is in.
+but the model, so threads need no locks, and a sample's result does not depend on the batch that it is in. Where there
+are fewer samples than threads, a team of threads shares a sample: one is ahead with the first nodes in a later chunk.
 """
 
 import numpy as np
 
 from evsim import batch_model as bm
 from evsim.batch_delivery import ANALOG, COUNTED_TIMES, ONCE, add_convolution, add_linear
-from evsim.batch_model import (
-    DENSE,
-    DONE,
-    EVENTS,
-    NOT_FINITE,
-    REPEATED,
-    SAME_VALUES,
-    SPIKE_COUNTS,
-    TOO_MANY_SPIKES,
-    VALUES,
-)
+from evsim.batch_frames import list_frames, list_input, pool, put_out, read_input
+from evsim.batch_model import DONE, SAME_VALUES, SPIKE_COUNTS, TOO_MANY_SPIKES, VALUES
 from evsim.batch_neurons import advance_neurons
-from evsim.encoding_kernels import draw_poisson_frame
-from evsim.jit import atomic_add, compile_kernel, register_jitable
+from evsim.jit import atomic_add, atomic_load, compile_kernel, register_jitable, yield_core
 from evsim.model import BLOCK
 
 f32 = np.float32
 i32 = np.int32
 i64 = np.int64
-u8 = np.uint8
 u16 = np.uint16
 u64 = np.uint64
-
-
-@register_jitable
-def _read_dense(frame, channels, count, value, at):
-    """One frame of a tensor (n,), whose channels lie one after another: counts where all are whole, else values.
-
-    Returns what the frame holds, or -1 where a value is not finite.
-    """
-    n = u64(frame.size)
-    places = n // channels
-    whole = True
-    for c in range(channels):
-        for i in range(places):
-            x = f32(frame[c * places + i])
-            times = i32(x) if x >= f32(0.0) and x <= f32(bm.MOST_SPIKES) else i32(0)  # which x then is not
-            whole = whole and f32(times) == x
-            count[at + i * channels + c] = u16(times)
-    if whole:
-        return SPIKE_COUNTS
-    finite = True
-    for c in range(channels):
-        for i in range(places):
-            x = f32(frame[c * places + i])
-            finite = finite and x - x == f32(0.0)
-            value[at + i * channels + c] = x
-    return VALUES if finite else -1
-
-
-@register_jitable
-def _read_events(index, first, stop, channels, places, count, at):
-    """One frame of listed spikes."""
-    for i in range(at, at + channels * places):
-        count[i] = u16(0)
-    for e in range(first, stop):
-        unit = u64(index[e])
-        count[at + (unit % places) * channels + unit // places] += u16(1)
-
-
-@register_jitable
-def _read_input(given, sample, first_step, n_steps, channels, n, frame_size, holds, count, value, scratch):
-    """The frames of a sample's input for steps [first_step, first_step + n_steps); returns what stopped it."""
-    kind, dense, start, index, threshold, seed, t_total, first_sample = given
-    places = n // channels
-    for t in range(u64(n_steps)):
-        at, step = t * frame_size, u64(first_step) + t
-        holds[t] = SPIKE_COUNTS
-        if kind == DENSE or (kind == REPEATED and t == u64(0)):
-            read = _read_dense(dense[i64(step) if kind == DENSE else 0, sample], channels, count, value, at)
-            if read < 0:
-                return NOT_FINITE
-            holds[t] = u8(read)
-        elif kind == REPEATED:
-            holds[t] = holds[0]
-            if holds[0] == SPIKE_COUNTS:
-                for i in range(n):
-                    count[at + i] = count[i]
-            else:
-                holds[t] = SAME_VALUES
-        elif kind == EVENTS:
-            row = u64(sample) * u64(t_total) + step
-            _read_events(index, u64(start[row]), u64(start[row + u64(1)]), channels, places, count, at)
-        else:
-            drawn = draw_poisson_frame(
-                threshold[sample], step, u64(first_sample + sample), seed[0], seed[1], n, scratch
-            )
-            _read_events(scratch, u64(0), drawn, channels, places, count, at)
-    return DONE
-
-
-@register_jitable
-def _make_room(node, holds, t, count, value, at):
-    """Make values of a frame's counts where the node's sums have no room for so many."""
-    if holds[t] != SPIKE_COUNTS or node[bm.COUNTED] == 0:
-        return
-    stop = at + u64(node[bm.N_IN])
-    most = u16(0)
-    for i in range(at, stop):
-        most = count[i] if count[i] > most else most
-    if i64(most) > node[bm.MOST]:
-        holds[t] = VALUES
-        for i in range(at, stop):
-            value[i] = f32(count[i])
-
-
-@register_jitable
-def _pool(node, n_steps, frame_size, holds_in, count_in, value_in, holds_out, count_out, value_out):
-    """The sum or the largest of each window, of all frames."""
-    channels, in_rows, in_columns = u64(node[bm.IN_CHANNELS]), node[bm.IN_ROWS], node[bm.IN_COLUMNS]
-    maximum = node[bm.MAXIMUM] == 1
-    for t in range(n_steps):
-        frame = u64(t) * frame_size
-        _make_room(node, holds_in, t, count_in, value_in, frame)
-        holds_out[t] = holds_in[t]
-        for i in range(node[bm.OUT_ROWS]):
-            for j in range(node[bm.OUT_COLUMNS]):
-                at = frame + u64(i * node[bm.OUT_COLUMNS] + j) * channels
-                first = True
-                for a in range(node[bm.KERNEL_ROWS]):
-                    y = i * node[bm.STRIDE_ROWS] - node[bm.PADDING_ROWS] + a
-                    if y < 0 or y >= in_rows:
-                        continue
-                    for b in range(node[bm.KERNEL_COLUMNS]):
-                        x = j * node[bm.STRIDE_COLUMNS] - node[bm.PADDING_COLUMNS] + b
-                        if x < 0 or x >= in_columns:
-                            continue
-                        source = frame + u64(y * in_columns + x) * channels
-                        if holds_in[t] == SPIKE_COUNTS:
-                            _take(count_in, source, count_out, at, channels, maximum, first)
-                        elif holds_in[t] == VALUES:
-                            _take(value_in, source, value_out, at, channels, maximum, first)
-                        first = False
-
-
-@register_jitable
-def _take(source, first, target, at, n, maximum, replace):
-    """target[at:] becomes source[first:], or the larger of both, or their sum."""
-    for c in range(n):
-        x, y = source[first + c], target[at + c]
-        if replace:
-            target[at + c] = x
-        elif maximum:
-            target[at + c] = x if x > y else y
-        else:
-            target[at + c] = x + y
-
-
-@register_jitable
-def _list_units(holds, count, words, value, at, n, index, stored):
-    """Append the units of a frame that are not zero to index; returns how many it then holds."""
-    if holds == SPIKE_COUNTS:
-        for word in range(u64(0), n, u64(4)):
-            if words[(at + word) >> u64(2)] == u64(0):
-                continue
-            for i in range(word, min(word + u64(4), n)):  # written in any case, which is faster than a branch
-                index[stored] = i
-                stored += u64(count[at + i] > u16(0))
-    elif holds == VALUES:
-        for i in range(n):
-            index[stored] = i
-            stored += u64(value[at + i] != f32(0.0))
-    return stored
 
 
 @register_jitable
@@ -192,23 +41,23 @@ def _record(model, state, k, variable, sample, first, n, pre, out, at):
 
 @register_jitable
 def _connect(
-    model, state, k, sample, t0, n_steps, first_step, frame_size, first, n, begin, index, records, frames_in,
-    frames_out, scratch, back_first, back_stop, back_index,
+    model, state, k, sample, t0, n_steps, first_step, first, n, begin, most, index, records, frames_in, frames_out,
+    scratch, back_first, back_stop, back_index,
 ):  # fmt: skip
     """Targets [first, first + n) of node k through n_steps from step t0 of the chunk; returns what stopped it."""
     node = model.node[k]
-    holds_in, count_in, _, value_in = frames_in
-    _, count_out, _, value_out = frames_out
+    holds_in, count_in, value_in, size_in = frames_in
+    _, count_out, value_out, size_out = frames_out
     total, analog, pre = scratch
     table, record_start, out, n_samples = records
     unit = model.node_unit[k]
     for t in range(t0, t0 + n_steps):
-        frame = u64(t) * frame_size
+        frame_in, frame_out = u64(t) * size_in, u64(t) * size_out
         holds = holds_in[t]
         at_bias = node[bm.BIAS]
         for i in range(first, first + n):
             total[i] = model.weight[u64(at_bias) + i] if at_bias >= 0 else i32(0)
-        how = ONCE if holds == SPIKE_COUNTS and node[bm.COUNTED] == 0 else COUNTED_TIMES
+        how = ONCE if most[t] == u16(1) else COUNTED_TIMES
         if holds != SPIKE_COUNTS:
             how = ANALOG
         if holds == VALUES:
@@ -217,16 +66,16 @@ def _connect(
         if holds == SAME_VALUES:
             pass  # analog still holds what they give
         elif node[bm.KIND] == bm.IDENTITY:
-            _pass_on(node[bm.WEIGHT], how, first, n, total, analog, count_in, value_in, frame)
+            _pass_on(node[bm.WEIGHT], how, first, n, total, analog, count_in, value_in, frame_in)
         elif node[bm.KIND] == bm.LINEAR:
             add_linear(
                 node, node[bm.WEIGHT], node[bm.N_IN], how, total, analog, first, model.weight, index, begin[t],
-                begin[t + 1], count_in, value_in, frame,
+                begin[t + 1], count_in, value_in, frame_in,
             )  # fmt: skip
         else:
             add_convolution(
                 node, node[bm.WEIGHT], how, total, analog, model.weight, index, begin[t], begin[t + 1], count_in,
-                value_in, frame,
+                value_in, frame_in,
             )  # fmt: skip
         if node[bm.BACK] >= 0:
             add_linear(
@@ -240,12 +89,12 @@ def _connect(
         if node[bm.NEURONS] == 0:
             for i in range(first, first + n):
                 x = f32(total[i]) * unit
-                value_out[frame + i] = x + analog[i] * unit if is_analog else x
+                value_out[frame_out + i] = x + analog[i] * unit if is_analog else x
             continue
         for at in range(first, first + n, u64(BLOCK)):
             m = min(u64(BLOCK), first + n - at)
             fine = advance_neurons(
-                model, state, k, sample, at, m, total, analog, is_analog, pre, count_out, value_out, frame + at
+                model, state, k, sample, at, m, total, analog, is_analog, pre, count_out, value_out, frame_out + at
             )
             if not fine:
                 return TOO_MANY_SPIKES
@@ -270,23 +119,16 @@ def _pass_on(weight, how, first, n, total, analog, count, value, frame):
 
 @register_jitable
 def _advance_node(
-    model, state, k, sample, n_steps, first_step, frame_size, records, frames_in, frames_out, lists, scratch
+    model, state, k, sample, n_steps, first_step, records, frames_in, frames_out, lists, scratch
 ):  # fmt: skip
     """All steps of a chunk of node k; returns what stopped it."""
     node = model.node[k]
-    holds_in, count_in, words_in, value_in = frames_in
-    holds_out, count_out, words_out, value_out = frames_out
-    begin, index, back_index = lists
+    holds_out, count_out, _, size_out = frames_out
+    begin, most, index, back_index = lists
     if node[bm.KIND] == bm.POOL:
-        _pool(node, n_steps, frame_size, holds_in, count_in, value_in, holds_out, count_out, value_out)
+        pool(node, n_steps, frames_in, frames_out)
         return DONE
-    stored = u64(0)
-    begin[0] = stored
     for t in range(n_steps):
-        frame = u64(t) * frame_size
-        stored = _list_units(holds_in[t], count_in, words_in, value_in, frame, u64(node[bm.N_IN]), index, stored)
-        _make_room(node, holds_in, t, count_in, value_in, frame)
-        begin[t + 1] = stored
         holds_out[t] = SPIKE_COUNTS if node[bm.NEURONS] == 1 and node[bm.SPIKING] == 1 else VALUES
     n_out = u64(node[bm.N_OUT])
     none = u64(0)
@@ -301,18 +143,18 @@ def _advance_node(
             tile = u64(node[bm.TILE_SIZE])
             for first in range(none, n_out, tile):
                 stopped = _connect(
-                    model, state, k, sample, t, 1, first_step, frame_size, first, min(tile, n_out - first), begin,
-                    index, records, frames_in, frames_out, scratch, none, listed, back_index,
+                    model, state, k, sample, t, 1, first_step, first, min(tile, n_out - first), begin,
+                    most, index, records, frames_in, frames_out, scratch, none, listed, back_index,
                 )  # fmt: skip
                 if stopped != DONE:
                     return stopped
             for i in range(n_out):
-                state.back[sample, at + i] = count_out[u64(t) * frame_size + i]
+                state.back[sample, at + i] = count_out[u64(t) * size_out + i]
         return DONE
     tile = n_out if node[bm.KIND] == bm.CONV else u64(node[bm.TILE_SIZE])
     for first in range(none, n_out, tile):
         stopped = _connect(
-            model, state, k, sample, 0, n_steps, first_step, frame_size, first, min(tile, n_out - first), begin, index,
+            model, state, k, sample, 0, n_steps, first_step, first, min(tile, n_out - first), begin, most, index,
             records, frames_in, frames_out, scratch, none, none, back_index,
         )  # fmt: skip
         if stopped != DONE:
@@ -321,60 +163,108 @@ def _advance_node(
 
 
 @register_jitable
-def _put_out(k, n, sample, n_steps, first_step, frame_size, records, frames):
-    """Write the frames of node k where they are recorded."""
-    holds, count, _, value = frames
-    table, record_start, out, n_samples = records
-    for r in range(table.shape[0]):
-        if table[r, 0] != k or table[r, 1] != bm.SPIKES:
-            continue
-        frame = u64(0)
-        for t in range(u64(n_steps)):
-            at = u64(record_start[r]) + ((u64(first_step) + t) * u64(n_samples) + u64(sample)) * n
-            frame = frame if holds[t] == SAME_VALUES else t * frame_size
-            if holds[t] == SPIKE_COUNTS:
-                for i in range(n):
-                    out[at + i] = f32(count[frame + i])
-            else:
-                for i in range(n):
-                    out[at + i] = value[frame + i]
+def _frames(team, part, chunk):
+    """The frames that a part of a team's work writes in a chunk."""
+    holds, count, value, place, n_slots, n_steps = team[:6]
+    slot = u64(chunk) % n_slots
+    size = u64(place[part, 1])
+    at, n = u64(place[part, 0]) + slot * n_steps * size, n_steps * size
+    first = (u64(part) * n_slots + slot) * n_steps
+    return holds[first : first + n_steps], count[at : at + n], value[at : at + n], size
+
+
+@register_jitable
+def _do_part(model, state, given, records, n_steps, sample, team, own, part, chunk):
+    """One part of a sample's work, for one chunk: to read the input (part 0), or node part - 1. What stopped it."""
+    lists, work, drawing = own
+    first_step = chunk * i64(team[5])
+    n = min(i64(team[5]), n_steps - first_step)
+    target = _frames(team, part, chunk)
+    source_arrays, is_listed, channels = given
+    if part == 0:
+        if is_listed:
+            return DONE
+        n_in = u64(model.node[0, bm.N_IN])
+        return read_input(source_arrays, sample, first_step, n, u64(channels), n_in, target, drawing)
+    k = part - 1
+    source = _frames(team, k, chunk)
+    if k == 0 and is_listed:
+        list_input(source_arrays, sample, first_step, n, source, lists, drawing)
+    elif model.node[k, bm.KIND] != bm.POOL:
+        list_frames(model.node[k], n, source, lists)
+    why = _advance_node(model, state, k, sample, n, first_step, records, source, target, lists, work)
+    if why == DONE:
+        put_out(k, u64(model.node[k, bm.N_OUT]), sample, n, first_step, records, target)
+    return why
+
+
+@register_jitable
+def _share_sample(model, state, given, records, n_steps, sample, team, own, stopped):
+    """Take part after part of a sample's work, the latest that is ready, until none is left.
+
+    `finished` counts the chunks that a part is through with; a part is ready where the part before is ahead of it, and
+    where the part behind has read the frames that it would overwrite.
+    """
+    n_slots, chunk_steps, finished, taken = i64(team[4]), i64(team[5]), team[6], team[7]
+    last = model.node.shape[0]
+    n_chunks = (n_steps + chunk_steps - 1) // chunk_steps
+    while atomic_load(finished, u64(last)) < n_chunks and atomic_load(stopped, u64(0)) == DONE:
+        worked = False
+        part = last
+        while part >= 0 and not worked:
+            chunk = atomic_load(finished, u64(part))
+            ready = chunk < n_chunks
+            ready = ready and (part == 0 or atomic_load(finished, u64(part - 1)) > chunk)
+            ready = ready and (part == last or chunk - atomic_load(finished, u64(part + 1)) < n_slots)
+            if ready:
+                mine = atomic_add(taken, u64(part), i64(1)) == 0
+                if mine and atomic_load(finished, u64(part)) == chunk:
+                    why = _do_part(
+                        model, state, given, records, n_steps, sample, team, own, part, chunk
+                    )  # fmt: skip
+                    if why != DONE:
+                        _stop(stopped, why, part - 1, sample, chunk * chunk_steps)
+                    atomic_add(finished, u64(part), i64(1))
+                    worked = True
+                atomic_add(taken, u64(part), i64(-1))
+            part -= 1
+        if not worked:
+            yield_core()
+
+
+@register_jitable
+def _stop(stopped, why, k, sample, step):
+    """Stop all threads; the first to find a reason gives it."""
+    if atomic_add(stopped, u64(4), i64(1)) == 0:
+        stopped[1:4] = k, sample, step
+        atomic_add(stopped, u64(0), i64(why))
 
 
 @compile_kernel
-def run_samples(model, state, given, channels, records, first_step, n_steps, chunk, next_sample, scratch, stopped):
+def run_samples(model, state, given, records, n_steps, next_sample, team, own, stopped):
     """Advance samples, each through all its steps, until none is left; `next_sample` is shared by all threads.
 
     Parameters
     ----------
-    given : the input: its kind, tensor, event lists, thresholds, seed, steps and samples it is numbered from.
-    channels : of a sample of the input.
+    given : the input, see batch_call.input_arrays; whether its spikes are lists already; channels of a sample.
     records : (what is recorded (n, 2): node and variable; where; the values; number of samples).
-    chunk : steps that a node advances at a time.
-    stopped : (4,) what stopped a run, and its node, sample and first step.
+    team : what the threads that share a sample share: frames of all parts (what they hold, counts, values), where a
+        part's begin and how many entries a frame has, chunks that they have room for, steps of a chunk, and progress,
+        see _share_sample; the sample (-1: a thread is alone, and takes sample after sample).
+    own : the thread's lists of units, inputs of one frame, and scratch of the encoder.
+    stopped : (5,) what stopped a run, its node, sample and first step, and how many threads found a reason.
     """
-    frames_a, frames_b, lists, work, frame_size = scratch
-    n_in, n_samples = u64(model.node[0, bm.N_IN]), u64(records[3])
-    while stopped[0] == DONE:
+    if team[8] >= 0:
+        _share_sample(model, state, given, records, n_steps, team[8], team, own, stopped)
+        return
+    chunk_steps = i64(team[5])
+    while atomic_load(stopped, u64(0)) == DONE:
         sample = i64(atomic_add(next_sample, u64(0), u64(1)))
-        if sample >= i64(n_samples):
+        if sample >= i64(records[3]):
             break
-        done = first_step
-        while done < n_steps:
-            n = min(chunk, n_steps - done)
-            why = _read_input(
-                given, sample, done, n, u64(channels), n_in, frame_size, frames_a[0], frames_a[1], frames_a[3],
-                lists[2],
-            )  # fmt: skip
-            if why != DONE:
-                stopped[:] = why, -1, sample, done
-                return
-            for k in range(model.node.shape[0]):
-                source, target = (frames_a, frames_b) if k % 2 == 0 else (frames_b, frames_a)
-                why = _advance_node(
-                    model, state, k, sample, n, done, frame_size, records, source, target, lists, work
-                )  # fmt: skip
+        for chunk in range((n_steps + chunk_steps - 1) // chunk_steps):
+            for part in range(model.node.shape[0] + 1):
+                why = _do_part(model, state, given, records, n_steps, sample, team, own, part, chunk)
                 if why != DONE:
-                    stopped[:] = why, k, sample, done
+                    _stop(stopped, why, part - 1, sample, chunk * chunk_steps)
                     return
-                _put_out(k, u64(model.node[k, bm.N_OUT]), sample, n, done, frame_size, records, target)
-            done += n

@@ -6,7 +6,8 @@ neurons behind it. Units of images are numbered (row, column, channel), so that 
 
 Weights are fixed-point, as in `model`: weight = fixed * node_unit. A linear layer's are kept in tiles of up to TILE
 targets: tile k of source j is one run at weight + (k * n_in + j) * tile. A convolution's kernel is kept once, as
-(source channel, row, column from right to left, target channel): the columns that a source reaches are one run too.
+(source channel, row, column from right to left, target channel): the columns that a source reaches are one run too,
+behind which zeros follow (RUN entries in all), so that it can be added in whole vectors.
 """
 
 from typing import NamedTuple
@@ -31,7 +32,8 @@ POOL, IDENTITY, LINEAR, CONV = range(4)
     KIND,
     N_IN, N_OUT,  # units of the node before, and of this
     IN_ROWS, IN_COLUMNS, IN_CHANNELS, OUT_ROWS, OUT_COLUMNS, OUT_CHANNELS,
-    KERNEL_ROWS, KERNEL_COLUMNS, STRIDE_ROWS, STRIDE_COLUMNS, PADDING_ROWS, PADDING_COLUMNS,
+    KERNEL_ROWS, KERNEL_COLUMNS, RUN,  # and weights of one source and row of a kernel, filled up
+    STRIDE_ROWS, STRIDE_COLUMNS, PADDING_ROWS, PADDING_COLUMNS,
     DILATION_ROWS, DILATION_COLUMNS, GROUPS,
     MAXIMUM,  # 1: a pool takes the largest rather than the sum
     WEIGHT,  # first entry in weight; of IDENTITY: the one weight
@@ -45,7 +47,7 @@ POOL, IDENTITY, LINEAR, CONV = range(4)
     SOFT, MULTI, FILTERED, REFRACTORY, THETA_RESETS,
     V_AT, CURRENT_AT, REFRACTORY_AT, THETA_AT, BACK_AT,  # first entry in a sample's state, -1: none
     N_COLUMNS,
-) = range(39)  # fmt: skip
+) = range(40)  # fmt: skip
 
 # Variables that are recorded.
 SPIKES, V, V_PRE_RESET, CURRENT = range(4)

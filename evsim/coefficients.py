@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import construction
+from evsim.aligned import join_aligned, whole_lines
 from evsim.distributions import Distribution
 from evsim.model import DECAY
 from evsim.neurons import Coefficients, NeuronModel
@@ -33,13 +34,14 @@ class CoefficientPool:
         return self.places[number], 0
 
     def _append(self, piece: NDArray[np.float32]) -> int:
+        start = self.size
         self.pieces.append(piece)
-        self.size += piece.size
-        return self.size - piece.size
+        self.size += whole_lines(piece.size)
+        return start
 
     def values(self) -> NDArray[np.float32]:
         """All coefficients, one after another."""
-        return np.concatenate([np.zeros(0, np.float32), *self.pieces])
+        return join_aligned(self.pieces, np.float32)
 
 
 def list_coefficients(model: NeuronModel, c: Coefficients) -> list[Any]:

@@ -13,7 +13,7 @@ u32 = np.uint32
 u64 = np.uint64
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def encoder_words(group, step, sample, key0, key1):
     """The words of inputs 4 * group to 4 * group + 3."""
     high = (sample >> u64(32)) << u64(8)
@@ -29,65 +29,88 @@ def encoder_word(pixel, step, sample, key0, key1):
 
 
 @register_jitable
-def draw_poisson_frame(threshold_row, step, sample, key0, key1, n, out_index):
+def list_lit(threshold_row, lit):
+    """The groups of 4 inputs of a sample that may spike: lit[0] is their number, lit[1:5] are the inputs' thresholds.
+
+    Parameters
+    ----------
+    threshold_row
+        (n,) uint64 in [0, 2^32].
+    lit
+        (5, n_groups) uint64, n_groups at least n / 4.
+
+    Returns
+    -------
+    How many there are (uint64).
+    """
+    n = u64(threshold_row.size)
+    n_lit = u64(0)
+    for group in range((n + u64(3)) >> u64(2)):
+        lit[0, n_lit] = group
+        any_lit = u64(0)
+        for lane in range(u64(4)):
+            i = (group << u64(2)) + lane
+            threshold = threshold_row[i] if i < n else u64(0)
+            lit[lane + u64(1), n_lit] = threshold
+            any_lit |= threshold
+        n_lit += u64(any_lit != u64(0))
+    return n_lit
+
+
+@register_jitable
+def draw_poisson_frame(lit, n_lit, step, sample, key0, key1, spiking, out_index):
     """The inputs of a sample that spike in one step, ascending; returns how many (uint64).
 
     An input spikes with probability threshold / 2^32: never at 0, always at 2^32.
 
     Parameters
     ----------
-    threshold_row
-        (n,) uint64 in [0, 2^32].
+    lit, n_lit
+        Of the sample, from list_lit.
     step, sample
         In [0, 2^32) and [0, 2^56).
+    spiking
+        (n_groups,) uint64, scratch.
     out_index
-        (n,) uint32, of which the first entries, as many as are returned, are the inputs; the rest is scratch.
+        (4 * n_groups,) uint32, of which the first entries, as many as are returned, are the inputs; the rest: scratch.
     """
+    for g in range(n_lit):
+        x0, x1, x2, x3 = encoder_words(lit[0, g], step, sample, key0, key1)
+        spiking[g] = (
+            u64(x0 < lit[1, g])
+            | (u64(x1 < lit[2, g]) << u64(1))
+            | (u64(x2 < lit[3, g]) << u64(2))
+            | (u64(x3 < lit[4, g]) << u64(3))
+        )
     count = u64(0)
-    whole = n >> u64(2)
-    for group in range(whole):
-        i = group << u64(2)
-        t0, t1 = threshold_row[i], threshold_row[i + u64(1)]
-        t2, t3 = threshold_row[i + u64(2)], threshold_row[i + u64(3)]
-        if (t0 | t1 | t2 | t3) == u64(0):
-            continue
-        x0, x1, x2, x3 = encoder_words(group, step, sample, key0, key1)
-        # written whether it spikes or not, which is faster than a branch that is taken at random
-        out_index[count] = u32(i)
-        count += u64(x0 < t0)
-        out_index[count] = u32(i + u64(1))
-        count += u64(x1 < t1)
-        out_index[count] = u32(i + u64(2))
-        count += u64(x2 < t2)
-        out_index[count] = u32(i + u64(3))
-        count += u64(x3 < t3)
-    for i in range(whole << u64(2), n):
-        if encoder_word(i, step, sample, key0, key1) < threshold_row[i]:
-            out_index[count] = u32(i)
-            count += u64(1)
+    for g in range(n_lit):
+        first, spikes = lit[0, g] << u64(2), spiking[g]
+        for lane in range(u64(4)):  # written whether it spikes or not, which is faster than a branch taken at random
+            out_index[count] = u32(first + lane)
+            count += (spikes >> lane) & u64(1)
     return count
 
 
 @compile_kernel
-def draw_poisson(threshold, n_steps, first_sample, key0, key1, frame, start, index):
+def draw_poisson(threshold, n_steps, first_sample, key0, key1, lit, spiking, frame, start, index):
     """The spikes of some samples: fills start, and index as far as it has room.
 
     Parameters
     ----------
     threshold
         (B, n) uint64, row b of which belongs to sample first_sample + b.
-    frame
-        (n,) uint32, scratch.
+    lit, spiking, frame
+        Scratch, see draw_poisson_frame.
     start, index
         (B * n_steps + 1,) int64 and uint32, as those of EventInput.
     """
-    n = u64(threshold.shape[1])
     at = u64(0)
     stored = u64(0)
     start[0] = 0
     for b in range(u64(threshold.shape[0])):
+        n_lit = list_lit(threshold[b], lit)
         for step in range(n_steps):
-            count = draw_poisson_frame(threshold[b], step, first_sample + b, key0, key1, n, frame)
+            count = draw_poisson_frame(lit, n_lit, step, first_sample + b, key0, key1, spiking, frame)
             if stored + count <= u64(index.size):
                 for k in range(count):
                     index[stored + k] = frame[k]

@@ -28,6 +28,7 @@ __all__ = [
     "atomic_add",
     "atomic_load",
     "compile_kernel",
+    "element_pointer",
     "fma",
     "leading_zeros",
     "prefetch",
@@ -166,7 +167,8 @@ def _overload_leading_zeros(x):  # type: ignore[no-untyped-def]
     return lambda x: _leading_zeros_cpu(x)
 
 
-def _element_pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+def element_pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    """For intrinsics: where `array[index]` lies."""
     view = context.make_array(array_type)(context, builder, array)
     return cgutils.get_item_pointer(context, builder, array_type, view, [index], wraparound=False)
 
@@ -176,7 +178,7 @@ def atomic_add(_typing_context, array, index, value):  # type: ignore[no-untyped
     """Add `value` to `array[index]` (sequentially consistent) and return what was there before."""
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        pointer = _element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        pointer = element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
         return builder.atomic_rmw("add", pointer, arguments[2], "seq_cst")
 
     return array.dtype(array, numba.types.uint64, array.dtype), codegen
@@ -187,7 +189,7 @@ def atomic_load(_typing_context, array, index):  # type: ignore[no-untyped-def]
     """`array[index]`, read afresh from memory (acquire)."""
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        pointer = _element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        pointer = element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
         return builder.load_atomic(pointer, "acquire", align=array.dtype.bitwidth // 8)
 
     return array.dtype(array, numba.types.uint64), codegen
@@ -198,7 +200,7 @@ def prefetch(_typing_context, array, index):  # type: ignore[no-untyped-def]
     """Ask the processor to fetch `array[index]` into its cache; any index is allowed."""
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        pointer = _element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        pointer = element_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
         byte_pointer = ir.IntType(8).as_pointer()
         word = ir.IntType(32)
         function_type = ir.FunctionType(ir.VoidType(), [byte_pointer, word, word, word])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from evsim.batch_input import EventInput, PoissonInput, RepeatedInput
-from evsim.encoding_kernels import draw_poisson_frame, encoder_word
+from evsim.encoding_kernels import draw_poisson_frame, encoder_word, list_lit
 from evsim.jit import compile_kernel
 from evsim.philox import PURPOSE_ENCODER, philox
 
@@ -15,8 +15,16 @@ u64 = np.uint64
 
 
 @compile_kernel
-def fill_frame(threshold, step, sample, key0, key1, out):
-    return draw_poisson_frame(threshold, step, sample, key0, key1, u64(threshold.size), out)
+def draw(threshold, step, sample, key0, key1, lit, spiking, out):
+    return draw_poisson_frame(lit, list_lit(threshold, lit), step, sample, key0, key1, spiking, out)
+
+
+def draw_frame(threshold, *keys):
+    """The units of a frame that spike."""
+    groups = -(-threshold.size // 4)
+    out = np.zeros(4 * groups, np.uint32)
+    lit, spiking = np.zeros((5, groups), np.uint64), np.zeros(groups, np.uint64)
+    return out[: draw(threshold, *keys, lit, spiking, out)]
 
 
 @compile_kernel
@@ -107,20 +115,20 @@ def test_words_are_philox_words_of_their_own_purpose():
 @given(arrays(np.uint64, st.integers(0, 23), elements=st.sampled_from([0, 1, 2**30, 2**31, 2**32])), st.integers(0, 99))
 @settings(deadline=None)  # compiles at first
 def test_a_frame_holds_the_units_whose_word_is_below_the_threshold(threshold, step):
-    frame, word = np.zeros(threshold.size, np.uint32), np.zeros(threshold.size, np.uint64)
-    count = fill_frame(threshold, u64(step), u64(4), u64(1), u64(2), frame)
+    word = np.zeros(threshold.size, np.uint64)
     fill_words(u64(step), u64(4), u64(1), u64(2), word)
-    np.testing.assert_array_equal(frame[:count], np.flatnonzero(word < threshold))
+    frame = draw_frame(threshold, u64(step), u64(4), u64(1), u64(2))
+    np.testing.assert_array_equal(frame, np.flatnonzero(word < threshold))
 
 
 def test_frames_are_the_batch():
     encoded = PoissonInput(np.random.default_rng(1).integers(0, 2**32, (3, 2, 7)), 5, seed=2**33 + 1, first_sample=11)
-    events, frame = encoded.events(), np.zeros(14, np.uint32)
+    events = encoded.events()
     for b in range(3):
         for t in range(5):
-            count = fill_frame(encoded.threshold[b].ravel(), u64(t), u64(11 + b), *encoded.key, frame)
             start, stop = events.start[b * 5 + t : b * 5 + t + 2]
-            np.testing.assert_array_equal(events.index[start:stop], frame[:count])
+            frame = draw_frame(encoded.threshold[b].ravel(), u64(t), u64(11 + b), *encoded.key)
+            np.testing.assert_array_equal(events.index[start:stop], frame)
     assert encoded.n_spikes == events.n_spikes == np.asarray(encoded).sum()
 
 

@@ -165,11 +165,24 @@ def test_recurrent_neurons_may_spike_often(each):
     assert set(second) == {each}
 
 
+def test_threads_that_share_a_sample_say_what_stopped_them(monkeypatch):
+    monkeypatch.setattr(batch_engine, "SHARED_UNITS", 0)
+    net = evsim.Sequential(evsim.Linear(2, 3, weight=np.full((3, 2), 100.0)), sinabs.IAF(), threads=4)
+    x = np.ones((64, 1, 2), np.float32)
+    x[40, 0, 1] = 10.0
+    with pytest.raises(RuntimeError, match=r"layer 1 \(IAF\).*spike"):
+        net(x)
+    x[30, 0, 0] = np.nan
+    net.reset()
+    with pytest.raises((ValueError, RuntimeError)):
+        net(x)
+
+
 @pytest.mark.parametrize("n", [1, 8, 63, 127, 129, 140, 193, 300])
 def test_the_last_tile_of_a_layer_lies_in_the_scratch(n):
     net = evsim.Sequential(evsim.Linear(2, n))
     net(np.ones((1, 1, 2)))
-    row, (*_, work, _) = net._built.model.node[0], net._engine._scratch[0]
+    row, (_, work, _) = net._built.model.node[0], net._engine._own[0]
     tiles = -(-n // row[bm.TILE_SIZE])
     assert min(work[0].size, work[1].size) >= tiles * row[bm.TILE_SIZE]
 
@@ -221,6 +234,7 @@ def test_a_network_gives_the_same_however_it_is_run(made, threads, chunk_units, 
     assert bits(*run(made.layers, x, threads)[2:0:-1]) == same
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch_engine, "CHUNK_UNITS", chunk_units)
+        patch.setattr(batch_engine, "SHARED_UNITS", 0)  # threads share samples
         assert bits(*run(made.layers, x, threads)[2:0:-1]) == same
     for record in records:
         record.clear()
@@ -291,6 +305,24 @@ def test_all_inputs_are_their_tensor(layers):
     np.testing.assert_array_equal(out(poisson), out(poisson.dense()))
     for repeated in (RepeatedInput(current, 9), RepeatedInput(np.rint(np.abs(3 * current)), 9)):
         np.testing.assert_array_equal(out(repeated), out(repeated.dense()))
+
+
+@pytest.mark.parametrize(
+    ("first", "shape"), [(evsim.Linear(37, 6), (37,)), (evsim.Conv2d(1, 6, 3, padding=1), (1, 5, 8)), (COUNTER, (37,))]
+)
+@pytest.mark.parametrize("chunk_units", [64, 10**5])
+def test_spikes_that_are_lists_already_are_their_tensor(monkeypatch, chunk_units, first, shape):
+    monkeypatch.setattr(batch_engine, "CHUNK_UNITS", chunk_units)
+    rng = np.random.default_rng(9)
+    poisson = PoissonInput(rng.integers(0, 2**32, (3, *shape)) // 2, 20, seed=3, first_sample=5)
+    twice = EventInput.from_dense(2 * poisson.dense())
+    assert (poisson.events().ascending, twice.ascending) == (True, False)
+    for x in (poisson, poisson.events(), EventInput.from_dense(poisson.dense()), twice):
+        net = evsim.Sequential(first, spikingjelly.LIFNode(v_threshold=0.1))
+        out = net(x)
+        net.reset()
+        np.testing.assert_array_equal(out, net(x.dense()))
+        assert out.any()
 
 
 @pytest.mark.parametrize("chunk_units", [1, 200, 10**5])
