@@ -144,7 +144,10 @@ def _update(model, state, tasks, rules, traces, notes, neuron, stage, step, chun
         refractory = i32(max(i64(refractory) - i64(1), i64(0)))
         v = v_pre
         if n > 0:
-            v = reset(v, coefficient(model, p, i64(V_RESET), i), model.population_soft_reset[p] == 1, n)
+            amount = coefficient(model, p, i64(V_RESET), i)
+            if model.population_theta[p, 2] != 0.0:  # v is lowered by the threshold as it now is
+                amount = threshold
+            v = reset(v, amount, model.population_soft_reset[p] == 1, n)
             refractory = i32(coefficient(model, p, i64(REFRACTORY_STEPS), i))
         record_frames(model, state, p, i, step, chunk_start, v, v_pre, first_input, padded)
         state.neuron_v[neuron], state.neuron_refractory[neuron] = v, refractory

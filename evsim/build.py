@@ -128,7 +128,7 @@ def _neurons(
     pool = CoefficientPool(layout.block)
     shape = (len(layout.populations), DECAY + 4 * max(int(layout.n_receptors.max()), 1))
     start, step = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    soft, theta = np.zeros(shape[0], np.uint8), np.tile([0.0, 1.0], (shape[0], 1))
+    soft, theta = np.zeros(shape[0], np.uint8), np.tile([0.0, 1.0, 0.0], (shape[0], 1))
     gains: list[Any] = []
     initial_v = np.zeros(layout.n_neurons, np.float32)
     for p, population in enumerate(layout.populations):
@@ -144,7 +144,7 @@ def _neurons(
         for k, receptor in enumerate(model.receptors()):
             if receptor not in model.currents():
                 start[p, DECAY + 4 * k] = -1  # a delta synapse has no current
-        soft[p], theta[p] = c.soft_reset, (c.theta_plus, c.theta_decay)
+        soft[p], theta[p] = c.soft_reset, (c.theta_plus, c.theta_decay, c.theta_resets and c.soft_reset)
         gains.append(c.current_gain)
         v = model.resting_v(values) if population.initial_v is None else population.initial_v
         first = int(layout.population_start[p])
@@ -166,5 +166,3 @@ def _check(owner: str, c: Coefficients) -> None:
         raise ValueError(f"{owner}: v_threshold must be above 0 for several spikes in a step")
     if c.multi_spike and c.theta_plus != 0.0:
         raise ValueError(f"{owner}: a neuron whose threshold adapts must spike at most once in a step")
-    if c.theta_resets:
-        raise ValueError(f"{owner}: a reset that takes the adapted threshold off v is known to evsim.Sequential only")

@@ -45,8 +45,12 @@ class CoefficientPool:
 
 
 def list_coefficients(model: NeuronModel, c: Coefficients) -> list[Any]:
-    """The coefficients in the order of LEAK ... and DECAY ... of each receptor."""
-    listed = [c.leak, c.drive, c.v_threshold, c.v_reset, c.v_min, c.refractory_steps]
+    """The coefficients in the order of LEAK ... and DECAY ... of each receptor.
+
+    A hard reset ends at v_min where that is higher.
+    """
+    v_reset = c.v_reset if c.soft_reset else np.maximum(c.v_reset, c.v_min)
+    listed = [c.leak, c.drive, c.v_threshold, v_reset, c.v_min, c.refractory_steps]
     for receptor in zip(c.decay, c.coupling, c.gain, c.jump, strict=True):
         listed.extend(receptor)
     assert len(listed) == DECAY + 4 * len(model.receptors())

@@ -206,7 +206,9 @@ def _raise_thresholds(theta, at, n, fired, plus):
 
 
 @register_jitable
-def _choose_winner(v, at, v_pre, n, refractory, fired, threshold, at_threshold, value, at_reset, at_refractory, soft):
+def _choose_winner(
+    v, at, v_pre, n, refractory, fired, threshold, at_threshold, amount, at_amount, value, at_refractory, soft
+):  # fmt: skip
     """Of the neurons that fired only the one furthest above threshold (the first of equal ones) does; all reset."""
     best, winner = f32(0.0), n
     for i in range(n):
@@ -215,7 +217,7 @@ def _choose_winner(v, at, v_pre, n, refractory, fired, threshold, at_threshold, 
     for i in range(n):
         if fired[i] != u8(0) and i != winner:
             fired[i] = u8(0)
-            v[at + i] = reset(v[at + i], value[at_reset + i], soft, i32(1))
+            v[at + i] = reset(v[at + i], amount[at_amount + i], soft, i32(1))
             refractory[at + i] = i32(value[at_refractory + i])
 
 
@@ -227,8 +229,9 @@ def _emit(
     n,
     fired,
     eights,
+    amount,
+    at_amount,
     value,
-    at_reset,
     at_refractory,
     soft,
     spikes,
@@ -240,7 +243,7 @@ def _emit(
     checksum,
     neuron_spikes,
 ):
-    """Reset the neurons that fired and append each to spikes[w], once a spike; returns (new count, checksum).
+    """Reset the neurons that fired, to or by `amount`, and append each spike to spikes[w]; returns (new count, checksum).
 
     `eights` is `fired` read eight at a time: most are zero.
     """
@@ -250,7 +253,7 @@ def _emit(
         for i in range(eight << u64(3), min((eight << u64(3)) + u64(8), n)):
             if fired[i] != u8(0):
                 neuron, n_spikes = at + i, i32(fired[i])
-                v[neuron] = reset(v[neuron], value[at_reset + i], soft, n_spikes)
+                v[neuron] = reset(v[neuron], amount[at_amount + i], soft, n_spikes)
                 refractory[neuron] = i32(value[at_refractory + i])
                 for _ in range(n_spikes):
                     spikes[w, u64(count)] = u32(neuron)
@@ -348,6 +351,9 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
     at_refractory = u64(start[p, REFRACTORY_STEPS] + stride[p, REFRACTORY_STEPS] * first)
     soft = model.population_soft_reset[p] == 1
     theta_plus, theta_decay = model.population_theta[p, 0], model.population_theta[p, 1]
+    amount, at_amount = value, at_reset
+    if model.population_theta[p, 2] != 0.0:  # v is lowered by the threshold as it now is
+        amount, at_amount = adapted_threshold, u64(0)
     learning = state.learning[0] == 1
     population_start = u64(model.population_start[p])
     input_size = ((model.population_size[p] + 127) >> 7) << 7
@@ -395,13 +401,14 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
         if most > i32(0):
             if model.population_one_winner[p] == 1:
                 _choose_winner(
-                    v, neuron, drive, n, refractory, fired, threshold, at_own, value, at_reset, at_refractory, soft
+                    v, neuron, drive, n, refractory, fired, threshold, at_own, amount, at_amount, value,
+                    at_refractory, soft,
                 )  # fmt: skip
             if theta_plus != 0.0 and learning:
                 _raise_thresholds(state.neuron_theta, neuron, n, fired, theta_plus)
             counts[w], checksum = _emit(
-                v, refractory, neuron, n, fired, fired_eights, value, at_reset, at_refractory, soft, spikes, w,
-                counts[w], u64(step), u64(p), population_start, checksum, state.neuron_spikes,
+                v, refractory, neuron, n, fired, fired_eights, amount, at_amount, value, at_refractory, soft, spikes,
+                w, counts[w], u64(step), u64(p), population_start, checksum, state.neuron_spikes,
             )  # fmt: skip
         if has_probes:
             _record_block(model, state, p, first, stop, step, chunk_start, drive, input_size)

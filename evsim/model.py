@@ -49,7 +49,9 @@ class Model(NamedTuple):
     population_multi_spike: U1  # (n_pop,) 1: neurons can spike several times in a step
     population_one_winner: U1  # (n_pop,) 1: one spike a step at most; then one thread has the whole population
     population_poisson: I8  # (n_pop,) the one Poisson stimulus that all spikes come from, or -1; v then is always 0
-    population_theta: F8  # (n_pop, 2) what a spike adds to the threshold (0: nothing), and its decay in a step
+    population_theta: (
+        F8  # (n_pop, 3) what a spike adds to the threshold (0: nothing), its decay in a step, 1: a reset takes it off v
+    )
     slice_start: I8  # (n_pop, n_threads) the thread's neurons, within the population
     slice_stop: I8  # (n_pop, n_threads)
     # coefficients: entry j of population p for its neuron i is value[start[p, j] + step[p, j] * i]; where step is 0

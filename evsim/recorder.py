@@ -56,6 +56,12 @@ class Probe:
         return f"{self.population.name}.{self.variable}"
 
     @property
+    def scale(self) -> np.float32:
+        """What the values that the kernels hold are multiplied by: what a framework calls v may be a part of it."""
+        assert not isinstance(self.population.model, SpikeSource)
+        return np.float32(self.population.model.v_scale() if self.variable == "v" else 1.0)
+
+    @property
     def units(self) -> str:
         """mV for potentials; currents have the unit the weights were given in."""
         return "mV" if self.variable in ("v", "v_pre_reset") else "weight"
@@ -137,9 +143,9 @@ def make_probes(
 
 def variable_code(population: Population, variable: str) -> int:
     """The variable as the kernels know it."""
-    if variable in ("v", "v_pre_reset"):
-        return -1 if variable == "v" else -2
     assert not isinstance(population.model, SpikeSource)
+    if variable in ("v", "v_pre_reset"):
+        return -1 if variable == "v" and population.model.v_recorded == "v" else -2
     return list(population.model.receptors()).index(variable.removeprefix("i_"))
 
 
@@ -207,7 +213,7 @@ class Recorder:
             size = n_frames * probe.neurons.size
             if n_frames:
                 frames = self.state.frame_value[start : start + size].reshape(n_frames, -1)
-                sink.write_frames(probe.name, frames.copy())
+                sink.write_frames(probe.name, frames * probe.scale)
         sink.commit(first_step + n_steps)
 
 

@@ -479,11 +479,11 @@ class Simulation:
         if variable == "theta" and self._built.model.population_theta[p, 0] != 0.0:
             first = layout.population_start[p] + part.start
             return state.neuron_theta[first : first + len(part)].copy()
-        make_probes({part: variable}, 1, self._populations)  # refuses an unknown variable
+        (probe,) = make_probes({part: variable}, 1, self._populations)  # refuses an unknown variable
         code = variable_code(part.population, variable)
         if code < 0:
             first = layout.population_start[p] + part.start
-            return state.neuron_v[first : first + len(part)].copy()
+            return state.neuron_v[first : first + len(part)] * probe.scale
         size = layout.population_start[p + 1] - layout.population_start[p]
         first = layout.population_input[p] + code * size + part.start
         return state.input_current[first : first + len(part)].copy()

@@ -39,6 +39,16 @@ NETS = {
             IF(),
         ],
     ),
+    "adaptive": (
+        (12,),
+        lambda: [
+            evsim.Linear(12, 9, weight=kernel(9, 12), bias=kernel(9)),
+            evsim.sinabs.ALIF(tau_mem=6.0, tau_adapt=9.0, tau_syn=3.0, norm_input=False),
+            evsim.Linear(9, 9, weight=2.0 * kernel(9, 9), bias=False),
+            evsim.sinabs.ALIF(tau_mem=4.0, tau_adapt=5.0, reset="zero", min_v_mem=0.2),
+        ],
+    ),
+    "from_scratch": ((12,), lambda: [evsim.Linear(12, 9, weight=kernel(9, 12)), evsim.SpikingNeuron()]),
     "maximum": (
         (1, 6, 6),
         lambda: [
@@ -82,7 +92,7 @@ def test_a_network_of_layers_spikes_as_the_batch_engine(name, threads):
     n = int(np.prod(shape))
     x = np.random.default_rng(7).random((STEPS, 1, *shape)) < 0.3
     records = {
-        index: net.record(index, "spikes")
+        index: net.record(index, "spikes", "v")
         for index, layer in enumerate(net)
         if isinstance(layer, evsim.neurons.NeuronModel | evsim.Recurrent)
     }
@@ -104,6 +114,9 @@ def test_a_network_of_layers_spikes_as_the_batch_engine(name, threads):
             expected = records[index].spikes[:, 0].reshape(STEPS, -1)
             assert expected.sum() > 0
             np.testing.assert_array_equal(counted, expected)
+        if population is made[-1] and index in records:
+            expected = records[index].v[:, 0].reshape(STEPS, -1)
+            np.testing.assert_array_equal(sim.state(population, "v").values, expected)
     if isinstance(net[len(net) - 1], evsim.Linear | evsim.SumPool2d):
         state = sim.state(made[-1], "v")
         np.testing.assert_array_equal(state.values, out[:, 0].reshape(STEPS, -1))
