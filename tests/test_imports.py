@@ -16,7 +16,7 @@ LEVELS = [
     ["plotting_confusion", "plotting_layers", "plotting_recordings", "plotting_tiles"],
     ["distributions", "plotting", "tally", "learning", "cuda_kernels.machine_code"],
     ["checks", "plastic_dynamics", "cuda_kernels.phases", "encoding_kernels", "batch_model"],
-    ["surrogates", "training.losses", "training.optimizers", "training.schedules", "training.backward_kernels"],
+    ["surrogates", "training.losses", "training.optimizers", "training.schedules", "training.backward_kernels", "training.eventprop_kernels"],
     ["neurons"],
     [
         "arrival_kernels",
@@ -65,6 +65,7 @@ LEVELS = [
     ["sequential", "learner", "recorder", "cpu_engine", "cuda_kernels.engine", "synapse_list"],
     ["training.images"],
     ["weights", "training.backward"],
+    ["training.eventprop"],
     ["training.trainer"],
     ["diagnosis", "snapshots", "trained", "training"],
     ["simulation", "reference_networks"],

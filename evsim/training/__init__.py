@@ -1,6 +1,7 @@
 """Learning in layered networks by gradients: backpropagation through time, losses, optimisers, the Trainer."""
 
 from evsim.training.backward import Backward, forward
+from evsim.training.eventprop import EventBackward, EventSequential
 from evsim.training.losses import (
     BCEWithLogits,
     CountCrossEntropy,
@@ -10,6 +11,7 @@ from evsim.training.losses import (
     RateCrossEntropy,
     RateMSE,
     RateRegulariser,
+    SpikeTimeCrossEntropy,
 )
 from evsim.training.optimizers import (
     SGD,
@@ -33,6 +35,8 @@ __all__ = [
     "Backward",
     "CosineAnnealingLR",
     "CountCrossEntropy",
+    "EventBackward",
+    "EventSequential",
     "ExponentialLR",
     "FirstSpike",
     "Loss",
@@ -41,6 +45,7 @@ __all__ = [
     "RateCrossEntropy",
     "RateMSE",
     "RateRegulariser",
+    "SpikeTimeCrossEntropy",
     "StepLR",
     "Trainer",
     "clip_gradients",

@@ -10,6 +10,7 @@ GROUPS groups, so that the number of threads changes nothing.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ F4 = NDArray[np.float32]
 GROUPS = 8
 
 
+@singledispatch
 def forward(net: Sequential, x: Any, input_gradient: bool = False) -> tuple[F4, "Backward"]:
     """Run a batch, keeping what the gradients need.
 
@@ -158,7 +160,7 @@ class Backward:
         def work(group: int, first: int, stop: int) -> None:
             kernels.through_neurons(*shared, first, stop, gradient, *scratch[group])
 
-        _for_groups(self._net.threads, pre.shape[1], work)
+        for_groups(self._net.threads, pre.shape[1], work)
         for name, each in node.neurons.parameter_gradients(pre, self._frames[k], gradient).items():
             gradients[f"{node.layer}.{name}"] = each
         return gradient
@@ -208,7 +210,7 @@ class Backward:
                 else:
                     kernels.add_linear_gradient(*events, gradient, sample, sums[group], dx)
 
-        _for_groups(self._net.threads, n_samples, add)
+        for_groups(self._net.threads, n_samples, add)
         total = sums.sum(axis=0) * np.float32(self._built.nodes[k].scale_in)
         if isinstance(connection, Conv2d):
             return np.ascontiguousarray(total.transpose(3, 0, 1, 2)).reshape(connection.weight.shape)
@@ -276,7 +278,7 @@ class _Neurons:
         return dx.astype(np.float32)
 
 
-def _for_groups(threads: int, n_samples: int, work: Callable[[int, int, int], Any]) -> None:
+def for_groups(threads: int, n_samples: int, work: Callable[[int, int, int], Any]) -> None:
     """Call work(group, first sample, stop) for groups of samples, on so many threads."""
     n_groups = min(GROUPS, n_samples)
     edges = [group * n_samples // n_groups for group in range(n_groups + 1)]

@@ -16,6 +16,7 @@ from evsim.layers import Recurrent
 from evsim.neurons import NeuronModel
 from evsim.sequential import Sequential
 from evsim.training.backward import forward
+from evsim.training.eventprop import EventSequential
 from evsim.training.losses import Loss, RateRegulariser
 from evsim.training.optimizers import Optimizer, clip_gradients
 
@@ -34,7 +35,7 @@ class Position:
 
 
 class Trainer:
-    """Trains a `Sequential` by backpropagation through time.
+    """Trains a `Sequential` by backpropagation through time, an `EventSequential` by EventProp.
 
         trainer = evsim.Trainer(net, loss=evsim.RateMSE(), optimizer=evsim.Adam(lr=1e-3),
                                 encoder=lambda x, first: evsim.encoders.poisson(x, 100, seed=1, first_sample=first))
@@ -44,7 +45,7 @@ class Trainer:
 
     Parameters
     ----------
-    net : Sequential
+    net : Sequential or EventSequential
     loss : a loss of `evsim.training`, of the output (T, B, ...) and the targets of a batch.
     optimizer : SGD, Adam, AdamW.
     encoder : callable (x (B, ...), number of the first sample) -> input of T steps, optional
@@ -66,7 +67,7 @@ class Trainer:
 
     def __init__(
         self,
-        net: Sequential,
+        net: Sequential | EventSequential,
         loss: Loss,
         optimizer: Optimizer,
         encoder: Encoder | None = None,
