@@ -16,7 +16,14 @@ LEVELS = [
     ["plotting_confusion", "plotting_layers", "plotting_recordings", "plotting_tiles"],
     ["distributions", "plotting", "tally", "learning", "cuda_kernels.machine_code"],
     ["checks", "plastic_dynamics", "cuda_kernels.phases", "encoding_kernels", "batch_model"],
-    ["surrogates", "training.losses", "training.optimizers", "training.schedules", "training.backward_kernels", "training.eventprop_kernels"],
+    [
+        "surrogates",
+        "training.losses",
+        "training.optimizers",
+        "training.schedules",
+        "training.backward_kernels",
+        "training.eventprop_kernels",
+    ],
     ["neurons"],
     [
         "arrival_kernels",

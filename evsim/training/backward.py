@@ -31,12 +31,12 @@ GROUPS = 8
 
 
 @singledispatch
-def forward(net: Sequential, x: Any, input_gradient: bool = False) -> tuple[F4, "Backward"]:
+def forward(net: Any, x: Any, input_gradient: bool = False) -> tuple[F4, "Backward"]:
     """Run a batch, keeping what the gradients need.
 
     Parameters
     ----------
-    net : reset before, unless its state is to go on.
+    net : a Sequential, reset before, unless its state is to go on; or an EventSequential.
     x : array (T, B, ...), or an input of `evsim.encoders`.
     input_gradient : whether the gradient of x is wanted too.
 

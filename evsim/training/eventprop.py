@@ -5,13 +5,13 @@
     output, backward = evsim.training.forward(net, x)      # x (K, B, 784) spike times in ms
     gradients = backward(output_gradient)                  # {"0.weight": ..., ...}
 
-What is kept for the gradients is 20 bytes a spike, however long the time. Sums over samples are made in GROUPS groups, so
-that the number of threads changes nothing.
+What is kept for the gradients is 20 bytes a spike, however long the time. Sums over samples are made in GROUPS groups,
+so that the number of threads changes nothing.
 """
 
-import dataclasses
 import os
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,8 +62,9 @@ class EventSequential:
         tau_mem dv/dt = (v_leak - v) + r_mem * i,   tau_syn di/dt = -i
         i jumps by the weight when a spike arrives; spike when v reaches v_threshold; then v = v_reset
 
-    From spike to spike v and i are taken from their closed form, and spike times are found to 1e-13 tau_mem: there are no
-    steps. `evsim.Trainer` and `evsim.training.forward` take such a network as they take a `Sequential`.
+    From spike to spike v and i are taken from their closed form, and spike times are found to 1e-13 tau_mem: there are
+    no steps. `evsim.Trainer` and `evsim.training.forward` take such a network as they take a `Sequential`.
+    Source: Wunderlich & Pehle 2021, Sci. Rep. 11:12829; Nowotny, Turner & Knight 2022, arXiv:2212.01232.
 
     Called with spike times x (K, B, inputs) it gives (1, B, outputs) float64. Each unit of x has up to K spikes, in any
     order; inf is none.
@@ -71,12 +72,12 @@ class EventSequential:
     Parameters
     ----------
     *layers : Linear(..., bias=False) and LIF by turns. The LIF has one tau_syn and numbers for parameters; no t_ref,
-        i_bias, v_min, theta_plus. In continuous time the soft reset (v_reset=None) is v = v_leak. In the place of a bias
-        serves an input that always spikes at the same time.
+        i_bias, v_min, theta_plus. In continuous time the soft reset (v_reset=None) is v = v_leak. In the place of a
+        bias serves an input that always spikes at the same time.
     duration : ms; what is later is not simulated.
     output : {"first_spike", "mean_v"}
-        What the last layer gives: the time of each neuron's first spike (duration where there is none), or the mean of v
-        over the duration, the last layer's neurons then not spiking.
+        What the last layer gives: the time of each neuron's first spike (duration where there is none), or the mean of
+        v over the duration, the last layer's neurons then not spiking.
     seed : of weights that are not given.
     threads : CPU threads, by default all cores; it never changes a result.
 
@@ -188,9 +189,7 @@ class EventSequential:
         spikes = [given]
         for neurons, weight in zip(self._neurons, weights, strict=True):
             if self.output == "mean_v" and len(spikes) == len(weights):
-                last = self.layers[-1]
-                assert isinstance(last, LIF)
-                output[:] = last.v_leak
+                output[:] = neurons.v_leak
                 kernels.mean_potential(neurons, weight, self.duration, *spikes[-1][:3], output)
                 return spikes
             spikes.append(self._run_layer(neurons, weight, spikes[-1]))
@@ -225,46 +224,66 @@ class EventBackward:
         """Bytes of all spikes that are kept."""
         return sum(spikes.nbytes for group in self._kept for spikes in group)
 
-    def spikes(self, layer: int) -> list[tuple[Doubles, NDArray[np.uint32]]]:
-        """For each sample the times (ms) and units of a LIF layer's spikes, in order; layer -1 is the input."""
+    def spikes(self, layer: int) -> list[tuple[NDArray[np.uint32], Doubles]]:
+        """For each sample the ids and times (ms) of a LIF layer's spikes, in order of time; layer -1 is the input."""
         made = []
         for group in self._kept:
-            start, time, unit, _ = group[(layer + 1) // 2]
-            made += [(time[a:b], unit[a:b]) for a, b in zip(start, start[1:], strict=False)]
+            start, time, unit, _ = group[self._place(layer)]
+            made += [(unit[a:b], time[a:b]) for a, b in pairwise(start)]
         return made
 
     def frames(self, layer: int) -> F4:
         """The spikes in a ms of each neuron of a LIF layer, (1, B, n): one frame, the mean over the duration."""
-        place, n = (layer + 1) // 2, self._weights[layer // 2].shape[1]
-        n_samples = sum(len(group[0].start) - 1 for group in self._kept)
-        if place == len(self._kept[0]):  # the neurons whose mean potential is the output
-            return np.zeros((1, n_samples, n), np.float32)
-        counts = np.concatenate([group[place].counts(n) for group in self._kept])
-        return (counts[np.newaxis] / self._net.duration).astype(np.float32)
+        place, n = self._place(layer), self._weights[layer // 2].shape[1]
+        counts = [
+            group[place].counts(n) if place < len(group) else np.zeros((len(group[0].start) - 1, n))
+            for group in self._kept  # neurons whose mean potential is the output do not spike
+        ]
+        return (np.concatenate(counts)[np.newaxis] / self._net.duration).astype(np.float32)
 
     def __call__(self, output_gradient: Any, layers: Mapping[int, Any] | None = None) -> dict[str, F4]:
-        """The gradients, where that of the output is given (1, B, outputs); those by spikes that never came are left out.
+        """The gradients of all weights, where that of the output is given (1, B, outputs).
+
+        They are exact where spikes change their times. That spikes come or go is no matter of gradients: the time of a
+        neuron that does not spike has none.
 
         Parameters
         ----------
         output_gradient : of what the network gives.
-        layers : of what `frames` gives, by the layers' indices: from penalties on their activity. A number of spikes has
-            no gradient; for these alone it is taken for that of neurons without leak, which grows by
-            r_mem tau_syn / (tau_mem (v_threshold - v_reset)) for each unit of weight that arrives. So silent neurons learn
-            too.
+        layers : of what `frames` gives, by the layers' indices: from penalties on their activity. A number of spikes
+            has no gradient; here it is taken for that of neurons without leak, which grows by
+            r_mem tau_syn / (tau_mem (v_threshold - v_reset)) with each unit of weight that arrives. So silent neurons
+            learn too. It ends at the layer's own weights.
+
+        Raises
+        ------
+        ValueError : gradients of another shape, a layer without spikes.
         """
-        net, weights = self._net, self._weights
-        given = np.ascontiguousarray(np.reshape(output_gradient, (-1, weights[-1].shape[1])), np.float64)
+        weights, shape = self._weights, (1, self._n_samples, self._weights[-1].shape[1])
+        given = np.ascontiguousarray(output_gradient, np.float64)
+        if given.shape != shape:
+            raise ValueError(f"EventBackward: the gradient of the output has shape {given.shape}; it must be {shape}")
         sums = [np.zeros((len(self._kept), *weight.shape), np.float32) for weight in weights]
 
         def work(group: int, first: int, stop: int) -> None:
-            self._through(self._kept[group], given[first:stop], [each[group] for each in sums])
+            self._through(self._kept[group], given[0, first:stop], [each[group] for each in sums])
 
-        for_groups(net.threads, len(given), work)
+        for_groups(self._net.threads, self._n_samples, work)
         totals = [each.sum(axis=0) for each in sums]
-        for index, gradient in (layers or {}).items():
-            totals[index // 2] += self._penalty(index, np.asarray(gradient, np.float64)[0])
+        for layer, gradient in (layers or {}).items():
+            totals[self._place(layer) - 1] += self._penalty(layer, np.asarray(gradient, np.float64)[0])
         return {f"{2 * k}.weight": np.ascontiguousarray(total.T) for k, total in enumerate(totals)}
+
+    @property
+    def _n_samples(self) -> int:
+        return sum(len(group[0].start) - 1 for group in self._kept)
+
+    def _place(self, layer: int) -> int:
+        """Where the spikes of a layer are among those of a group: 0 is the input."""
+        if layer not in range(-1, len(self._net), 2):
+            known = ", ".join(map(str, range(1, len(self._net), 2)))
+            raise ValueError(f"EventBackward: layer {layer} has no spikes; known are {known}, and -1 for the input")
+        return (layer + 1) // 2
 
     def _through(self, spikes: list[Spikes], given: Doubles, sums: list[F4]) -> None:
         """Add the weights' gradients of some samples to sums."""
@@ -289,10 +308,10 @@ class EventBackward:
             )  # fmt: skip
             own = arriving
 
-    def _penalty(self, index: int, gradient: Doubles) -> Doubles:
+    def _penalty(self, layer: int, gradient: Doubles) -> Doubles:
         """The gradient (sources, targets) of a layer's weights from that of its rates (B, targets)."""
-        neurons, weight = self._net._neurons[index // 2], self._weights[index // 2]
-        arrived = np.concatenate([group[index // 2].counts(weight.shape[0]) for group in self._kept])
+        neurons, n_in = self._net._neurons[layer // 2], self._weights[layer // 2].shape[0]
+        arrived = np.concatenate([group[layer // 2].counts(n_in) for group in self._kept])
         grows = neurons.r_mem * neurons.tau_syn / (neurons.tau_mem * (neurons.threshold - neurons.reset))
         share: Doubles = arrived.T.astype(np.float64) @ gradient * (grows / self._net.duration)
         return share
@@ -329,23 +348,16 @@ def _constants(index: int, lif: Any) -> kernels.Constants:
     owner = f"layer {index} ({type(lif).__name__})"
     if not isinstance(lif, LIF):
         raise TypeError(f"{owner}: it is {lif!r}; it must be an evsim.LIF")
-    if lif.tau_syn is None or isinstance(lif.tau_syn, tuple | dict):
+    if lif.tau_syn is None or isinstance(lif.tau_syn, tuple | Mapping):
         raise ValueError(f"{owner}: tau_syn is {lif.tau_syn!r}; it must be one time constant in ms")
     for name, allowed in FIXED.items():
         if np.any(getattr(lif, name) != allowed):
             raise ValueError(f"{owner}: {name} is {getattr(lif, name)!r}; in continuous time it must be {allowed:g}")
-    value = {
-        field.name: checks.number(owner, field.name, getattr(lif, field.name), *_low(lif, field.name))
-        for field in dataclasses.fields(lif)
-        if field.name in ("tau_mem", "tau_syn", "r_mem", "v_leak", "v_threshold")
-    }
-    threshold = value["v_threshold"] - value["v_leak"]
-    reset = 0.0 if lif.v_reset is None else checks.number(owner, "v_reset", lif.v_reset) - value["v_leak"]
-    if threshold <= max(reset, 0.0):
-        raise ValueError(f"{owner}: v_threshold is {value['v_threshold']:g}; it must be above v_leak and v_reset")
-    return kernels.Constants(value["tau_mem"], value["tau_syn"], value["r_mem"], threshold, reset)
-
-
-def _low(lif: LIF, name: str) -> tuple[float, bool]:
-    low, inclusive, _ = lif.limits.get(name, (-np.inf, True, ""))
-    return low, inclusive
+    tau_mem, tau_syn, r_mem = (
+        checks.number(owner, name, getattr(lif, name), 0.0, inclusive=False) for name in ("tau_mem", "tau_syn", "r_mem")
+    )
+    v_leak, v_threshold = (checks.number(owner, name, getattr(lif, name)) for name in ("v_leak", "v_threshold"))
+    v_reset = v_leak if lif.v_reset is None else checks.number(owner, "v_reset", lif.v_reset)
+    if v_threshold <= max(v_reset, v_leak):
+        raise ValueError(f"{owner}: v_threshold is {v_threshold:g}; it must be above v_leak and v_reset")
+    return kernels.Constants(tau_mem, tau_syn, r_mem, v_threshold - v_leak, v_reset - v_leak, v_leak)

@@ -17,7 +17,9 @@ from evsim.jit import compile_kernel, register_jitable
 u64 = np.uint64
 
 PRECISION = 1e-13  # of a spike time, in tau_mem
-STEPS = 60  # of Newton's method: each halves the distance at least, near the threshold's touching point, else squares it
+STEPS = (
+    60  # of Newton's method: each halves the distance at least, near the threshold's touching point, else squares it
+)
 LEAST_SLOPE = 1e-9  # dv/dt of a spike in thresholds per tau_mem: where v only touches the threshold nothing is finite
 
 
@@ -29,6 +31,7 @@ class Constants(NamedTuple):
     r_mem: float
     threshold: float
     reset: float
+    v_leak: float  # what v counts from
 
 
 @register_jitable
@@ -208,7 +211,10 @@ def mean_potential(lif, weight, duration, start, time, unit, mean):
 
 @compile_kernel
 def through_mean(lif, weight, duration, start, time, unit, mean_gradient, time_gradient, weight_gradient):
-    """From dL/dmean (B, n) of `mean_potential` to dL/dt of the arrivals, unless it is empty, and dL/dweight; added to."""
+    """From dL/dmean (B, n) of `mean_potential` to dL/dt of the arrivals, unless that is empty, and dL/dweight.
+
+    Both are added to.
+    """
     n = u64(mean_gradient.shape[1])
     for b in range(start.size - 1):
         given = mean_gradient[b]

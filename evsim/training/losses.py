@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 Doubles = NDArray[np.float64]
-Gradient = NDArray[np.float32]
+Gradient = NDArray[Any]  # float32; float64 by spike times
 
 
 class Loss(ABC):
