@@ -115,7 +115,7 @@ def test_gradients_are_finite_differences_of_the_loss(tau_mem, tau_syn, lif, out
         exact, differences = [], []
         for place in draw.choice(weight.size, 20):
             values, sizes = [], []
-            for side in (-2e-6, 2e-6):
+            for side in (-5e-7, 5e-7):
                 moved = weight.copy()
                 moved.flat[place] += np.float32(side)
                 net.load_parameters({name: moved})
@@ -126,7 +126,7 @@ def test_gradients_are_finite_differences_of_the_loss(tau_mem, tau_syn, lif, out
             exact.append(gradients[name].flat[place])
         scale = np.abs(differences).max()
         assert scale > 1e-3
-        np.testing.assert_allclose(exact, differences, atol=1e-4 * scale, rtol=0.0)
+        np.testing.assert_allclose(exact, differences, atol=2e-5 * scale, rtol=0.0)
 
 
 def test_what_is_kept_grows_with_the_spikes_alone():
@@ -337,6 +337,8 @@ def test_bad_input_is_refused():
         net.load_parameters({"1.weight": np.zeros(3)})
     with pytest.raises(ValueError, match=r"weight has shape \(3,\); it must have shape \(30, 20\)"):
         net.load_parameters({"0.weight": np.zeros(3)})
+    with pytest.raises(RuntimeError, match=r"layer 1 \(LIF\): its neurons spike thousands of times each in 100 ms"):
+        one_neuron(1e12, tau_syn=5.0)(np.zeros((1, 1, 1)))
     backward = forward(net, spike_times())[1]
     with pytest.raises(ValueError, match=r"the gradient of the output has shape \(1, 4, 3\); it must be \(1, 5, 3\)"):
         backward(np.zeros((1, 4, 3)))

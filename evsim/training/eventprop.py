@@ -29,6 +29,8 @@ Doubles = NDArray[np.float64]
 F4 = NDArray[np.float32]
 FIXED = {"t_ref": 0.0, "i_bias": 0.0, "v_min": -np.inf, "theta_plus": 0.0}  # what EventProp's equations leave out
 
+MOST_SPIKES = 5000  # of a neuron of a layer, on average: beyond is a network out of control, and a full memory
+
 
 class Spikes(NamedTuple):
     """Spikes of some samples, sorted by time in each."""
@@ -119,6 +121,7 @@ class EventSequential:
         Raises
         ------
         ValueError : a wrong shape, a time that is nan, negative or after the duration.
+        RuntimeError : neurons that spike thousands of times.
         """
         return self.forward(x)[0]
 
@@ -187,18 +190,20 @@ class EventSequential:
     def _run(self, given: Spikes, weights: list[F4], output: Doubles) -> list[Spikes]:
         """The spikes of some samples in the input and in all layers that spike; writes output (B, outputs)."""
         spikes = [given]
-        for neurons, weight in zip(self._neurons, weights, strict=True):
-            if self.output == "mean_v" and len(spikes) == len(weights):
+        for place, weight in enumerate(weights):
+            if self.output == "mean_v" and place == len(weights) - 1:
+                neurons = self._neurons[place]
                 output[:] = neurons.v_leak
                 kernels.mean_potential(neurons, weight, self.duration, *spikes[-1][:3], output)
                 return spikes
-            spikes.append(self._run_layer(neurons, weight, spikes[-1]))
-        place, key = spikes[-1].is_first(output.shape[1])
+            spikes.append(self._run_layer(place, spikes[-1], weight))
+        first, key = spikes[-1].is_first(output.shape[1])
         output[:] = self.duration
-        output.flat[key] = spikes[-1].time[place]
+        output.flat[key] = spikes[-1].time[first]
         return spikes
 
-    def _run_layer(self, neurons: kernels.Constants, weight: F4, given: Spikes) -> Spikes:
+    def _run_layer(self, place: int, given: Spikes, weight: F4) -> Spikes:
+        neurons = self._neurons[place]
         n_samples, n = len(given.start) - 1, weight.shape[1]
         start = np.zeros(n_samples + 1, np.int64)
         state = np.empty(n), np.empty(n), np.empty(n, np.int64), np.empty(n)
@@ -206,6 +211,11 @@ class EventSequential:
         done = 0
         while done < n_samples:
             room = 2 * made[0].size + n * n_samples
+            if room > MOST_SPIKES * n * n_samples:
+                raise RuntimeError(
+                    f"layer {2 * place + 1} (LIF): its neurons spike thousands of times each in {self.duration:g} ms; "
+                    "lower the weights before it, or the learning rate"
+                )
             made = [np.concatenate((each[: start[done]], np.empty(room - start[done], each.dtype))) for each in made]
             done = kernels.run_layer(neurons, weight, self.duration, *given[:3], done, *state, start, *made)
         sample = np.repeat(np.arange(n_samples), np.diff(start))

@@ -74,7 +74,7 @@ def run_layer(
     # Input:
     start, time, unit, sample,
     # State (n,):
-    v, i, hot, hot_v,
+    v, i, spiked, spiked_v,
     # Output:
     out_start, out_time, out_unit, out_slope,
 ):  # fmt: skip
@@ -97,15 +97,15 @@ def run_layer(
                 e += 1
             end = time[e] if e < stop else duration
             h = end - now
-            reach = lif.r_mem * min(h / lif.tau_mem, 1.0)  # v rises by less than reach * i within h
-            n_hot = 0
+            n_spiked = 0
             for j in range(n):
-                if lif.r_mem * i[j] > lif.threshold and max(v[j], 0.0) + reach * i[j] >= lif.threshold:
-                    hot[n_hot] = j
-                    n_hot += 1
-            for m in range(n_hot):
-                v_now, i_now, left = v[hot[m]], i[hot[m]], h
+                drive = lif.r_mem * i[j]  # v is concave where it may spike: below its tangent
+                if drive <= lif.threshold or v[j] + (drive - v[j]) * h / lif.tau_mem < lif.threshold:
+                    continue
+                v_now, i_now, left = v[j], i[j], h
                 s = next_spike(lif, v_now, i_now, left)
+                if s >= left:
+                    continue
                 while s < left:
                     if stored == out_time.size:
                         return b
@@ -113,18 +113,19 @@ def run_layer(
                     v_now, i_now, left = lif.reset, e_syn * i_now, left - s
                     slope = (lif.r_mem * i_now - lif.threshold) / lif.tau_mem
                     out_time[stored] = end - left
-                    out_unit[stored] = hot[m]
+                    out_unit[stored] = j
                     out_slope[stored] = max(slope, LEAST_SLOPE * lif.threshold / lif.tau_mem)
                     stored += 1
                     s = next_spike(lif, v_now, i_now, left)
                 e_mem, _, k = propagators(lif, left)
-                hot_v[m] = e_mem * v_now + k * i_now
+                spiked[n_spiked], spiked_v[n_spiked] = j, e_mem * v_now + k * i_now
+                n_spiked += 1
             e_mem, e_syn, k = propagators(lif, h)
             for j in range(n):
                 v[j] = e_mem * v[j] + k * i[j]
                 i[j] = e_syn * i[j]
-            for m in range(n_hot):
-                v[hot[m]] = hot_v[m]
+            for m in range(n_spiked):
+                v[spiked[m]] = spiked_v[m]
         out_start[b + 1] = stored
     return start.size - 1
 
