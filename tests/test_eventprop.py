@@ -144,6 +144,18 @@ def test_what_is_kept_grows_with_the_spikes_alone():
     assert n_more < n_own / 4  # 250 times the time
 
 
+def test_rates_are_spikes_in_a_ms():
+    for output, layers in (("first_spike", [1, 3, 5]), ("mean_v", [1, 3])):
+        backward = forward(network(output=output), spike_times())[1]
+        rates = backward.rates()
+        assert list(rates) == layers
+        for layer, rate in rates.items():
+            count = np.bincount(np.concatenate([ids for ids, _ in backward.spikes(layer)]), minlength=len(rate))
+            np.testing.assert_allclose(rate, count / 5 / 40.0, rtol=1e-6)
+    with pytest.raises(NotImplementedError, match="gradients of its weights, not of its input's times"):
+        forward(network(), spike_times(), input_gradient=True)
+
+
 def test_a_sample_is_the_same_in_any_batch():
     x = spike_times(11)
     whole = network()(x)

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the ground up: a module imports from levels below its own only.
 LEVELS = [
-    ["_version", "jit", "timetable"],
+    ["_version", "jit", "timetable", "training.spikes"],
     ["versions", "philox", "dynamics", "model", "analysis", "labelling", "decoding", "cuda_kernels.target"],
     ["plotting_frames", "plotting_style"],
     ["plotting_confusion", "plotting_layers", "plotting_recordings", "plotting_tiles"],
@@ -140,6 +140,8 @@ ONLY = {
     "training.losses": {"checks", "decoding"},
     "training.optimizers": {"checks", "jit"},
     "training.schedules": {"checks"},
+    "training.spikes": set(),
+    "training.eventprop_kernels": {"jit"},
 }
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix("evsim."): path

@@ -12,7 +12,7 @@ so that the number of threads changes nothing.
 import os
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from evsim.layers import Linear
 from evsim.neurons import LIF
 from evsim.training import eventprop_kernels as kernels
 from evsim.training.backward import GROUPS, for_groups, forward
+from evsim.training.spikes import Spikes, sorted_spikes
 
 __all__ = ["EventBackward", "EventSequential"]
 
@@ -30,32 +31,6 @@ F4 = NDArray[np.float32]
 FIXED = {"t_ref": 0.0, "i_bias": 0.0, "v_min": -np.inf, "theta_plus": 0.0}  # what EventProp's equations leave out
 
 MOST_SPIKES = 5000  # of a neuron of a layer, on average: beyond is a network out of control, and a full memory
-
-
-class Spikes(NamedTuple):
-    """Spikes of some samples, sorted by time in each."""
-
-    start: NDArray[np.int64]  # (B + 1,) where each sample's begin
-    time: Doubles  # (S,) ms
-    unit: NDArray[np.uint32]  # (S,)
-    slope: Doubles  # (S,) dv/dt just before; (0,) for the input's
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all arrays."""
-        return sum(array.nbytes for array in self)
-
-    def counts(self, n_units: int) -> NDArray[np.int64]:
-        """How often each unit spikes, (B, n_units)."""
-        n = len(self.start) - 1
-        sample = np.repeat(np.arange(n), np.diff(self.start))
-        return np.bincount(sample * n_units + self.unit, minlength=n * n_units).reshape(n, n_units)
-
-    def is_first(self, n_units: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The place of the first spike of each (sample, unit) that spikes, and sample * n_units + unit of it."""
-        sample = np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
-        key, place = np.unique(sample * n_units + self.unit, return_index=True)
-        return place, key
 
 
 class EventSequential:
@@ -134,7 +109,7 @@ class EventSequential:
         kept: list[list[Spikes]] = [[] for _ in range(min(GROUPS, n_samples))]
 
         def work(group: int, first: int, stop: int) -> None:
-            kept[group] = self._run(_input_spikes(times[:, first:stop]), weights, output[0, first:stop])
+            kept[group] = self._run(sorted_spikes(times[:, first:stop]), weights, output[0, first:stop])
 
         for_groups(self.threads, n_samples, work)
         return output, EventBackward(self, weights, kept)
@@ -197,7 +172,7 @@ class EventSequential:
                 kernels.mean_potential(neurons, weight, self.duration, *spikes[-1][:3], output)
                 return spikes
             spikes.append(self._run_layer(place, spikes[-1], weight))
-        first, key = spikes[-1].is_first(output.shape[1])
+        first, key = spikes[-1].first(output.shape[1])
         output[:] = self.duration
         output.flat[key] = spikes[-1].time[first]
         return spikes
@@ -247,9 +222,14 @@ class EventBackward:
         place, n = self._place(layer), self._weights[layer // 2].shape[1]
         counts = [
             group[place].counts(n) if place < len(group) else np.zeros((len(group[0].start) - 1, n))
-            for group in self._kept  # neurons whose mean potential is the output do not spike
+            for group in self._kept  # the neurons whose mean potential is the output do not spike
         ]
         return (np.concatenate(counts)[np.newaxis] / self._net.duration).astype(np.float32)
+
+    def rates(self) -> dict[int, Doubles]:
+        """The spikes in a ms of each neuron, (n,), the mean over the samples, for each layer that spikes."""
+        spiking = range(1, 2 * len(self._kept[0]) - 1, 2)
+        return {layer: self.frames(layer).mean(axis=(0, 1), dtype=np.float64) for layer in spiking}
 
     def __call__(self, output_gradient: Any, layers: Mapping[int, Any] | None = None) -> dict[str, F4]:
         """The gradients of all weights, where that of the output is given (1, B, outputs).
@@ -306,7 +286,7 @@ class EventBackward:
             )
             last -= 1
         else:
-            place, key = spikes[-1].is_first(given.shape[1])
+            place, key = spikes[-1].first(given.shape[1])
             own = np.zeros(spikes[-1].time.size)
             own[place] = given.flat[key]
         for k in range(last, -1, -1):
@@ -328,17 +308,10 @@ class EventBackward:
 
 
 @forward.register
-def _(net: EventSequential, x: Any) -> tuple[Any, Any]:
+def _(net: EventSequential, x: Any, input_gradient: bool = False) -> tuple[Any, Any]:
+    if input_gradient:
+        raise NotImplementedError("forward: an EventSequential has gradients of its weights, not of its input's times")
     return net.forward(x)
-
-
-def _input_spikes(times: Doubles) -> Spikes:
-    """Times (K, B, n) as spikes, those of one time by unit."""
-    each, sample, unit = np.nonzero(np.isfinite(times))
-    time = times[each, sample, unit]
-    order = np.lexsort((unit, time, sample))
-    start = np.concatenate(([0], np.cumsum(np.bincount(sample, minlength=times.shape[1]))))
-    return Spikes(start.astype(np.int64), time[order], unit[order].astype(np.uint32), np.empty(0))
 
 
 def _checked_linear(index: int, layer: Any, width: int | None) -> int:
