@@ -84,7 +84,7 @@ class Sequential:
         self._built: BatchBuilt | None = None
         self._engine: Any = None
         self._shape: Shape = ()
-        self._versions: list[int] = []
+        self._versions: list[tuple[int, int]] = []
         self._draw_weights()
         self.reset()
 
@@ -279,8 +279,18 @@ class Sequential:
                 learned.setdefault(int(index), {})[attribute] = value
         for place, values in learned.items():
             layer = self.layers[place]
-            assert isinstance(layer, NeuronModel)
-            self.layers[place] = layer.with_learned(values)
+            if isinstance(layer, Recurrent):
+                layer.neurons = layer.neurons.with_learned(values)
+            elif isinstance(layer, NeuronModel):
+                self.layers[place] = layer.with_learned(values)
+
+    def versions(self) -> list[tuple[int, int]]:
+        """What differs after any change of weights or neurons."""
+        made = []
+        for layer in self.layers:
+            connection, neurons = (layer.connection, layer.neurons) if isinstance(layer, Recurrent) else (layer, layer)
+            made.append((connection.version if isinstance(connection, Connection) else 0, id(neurons)))
+        return made
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -312,21 +322,17 @@ class Sequential:
                 f"Sequential: the input has {n_samples} samples of shape {shape}, the state is of "
                 f"{self._state.v.shape[0]} of shape {self._shape}; call reset() first"
             )
-        if self._built is None or self._shape != shape or self._versions != self._weight_versions():
+        if self._built is None or self._shape != shape or self._versions != self.versions():
             same = self._shape == shape
             self._built, self._shape = self._build(shape), shape
             if same and self._engine is not None:
                 self._engine.use(self._built)
             else:
                 self._engine = _make_engine(self.backend, self._built, self.threads)
-            self._versions = self._weight_versions()
+            self._versions = self.versions()
         if self._state is None:
             self._state = self._engine.new_state(n_samples)
         return self._built, self._engine, self._state
-
-    def _weight_versions(self) -> list[int]:
-        layers = [layer.connection if isinstance(layer, Recurrent) else layer for layer in self.layers]
-        return [layer.version if isinstance(layer, Connection) else id(layer) for layer in layers]
 
     def _index(self, layer: int | Layer | NeuronModel) -> int:
         if isinstance(layer, int | np.integer):

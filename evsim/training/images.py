@@ -14,13 +14,19 @@ CHUNK = 2**22  # entries of a matrix product made at a time
 
 
 def source_gradient(connection: Connection, node: Node, gradient: F4) -> F4:
-    """The gradient of what enters a connection, from that of its targets; both (T, B, units)."""
+    """The gradient of what enters a connection, from that of its targets; both (T, B, units).
+
+    A product for each step: its rounding then does not depend on the number of steps.
+    """
     scale = np.float32(node.scale_in)
-    frames = gradient.reshape(-1, gradient.shape[2])
     if not isinstance(connection, Conv2d):
-        made = frames @ (connection.weight[:, node.order_in] * scale)
-        return made.reshape(*gradient.shape[:2], node.order_in.size)
-    row = node.row
+        made: F4 = gradient @ (connection.weight[:, node.order_in] * scale)
+        return made
+    return np.stack([_convolved_back(connection, node.row, frame, scale) for frame in gradient])
+
+
+def _convolved_back(connection: Conv2d, row: NDArray[np.int64], frames: F4, scale: np.float32) -> F4:
+    """The gradient of a convolution's source frames (B, units)."""
     rows, columns, channels = (int(row[j]) for j in (bm.IN_ROWS, bm.IN_COLUMNS, bm.IN_CHANNELS))
     out = int(row[bm.OUT_ROWS]), int(row[bm.OUT_COLUMNS])
     pad, stride, dilation = connection.padding, connection.stride, connection.dilation
@@ -40,7 +46,7 @@ def source_gradient(connection: Connection, node: Node, gradient: F4) -> F4:
                     padded[:, ys, xs, g] += part[:, :, :, g] @ weight
         inner = padded[:, pad[0] : pad[0] + rows, pad[1] : pad[1] + columns]
         made[first : first + at_once] = inner.reshape(len(part), rows, columns, channels)
-    return made.reshape(*gradient.shape[:2], -1)
+    return made.reshape(len(frames), -1)
 
 
 def pool_gradient(row: NDArray[np.int64], before: F4, after: F4, gradient: F4) -> F4:
