@@ -50,9 +50,9 @@ class CudaBatchEngine:
 
     def copy_state(self, state: bm.BatchState) -> bm.BatchState:
         """The same state, which a run does not change."""
-        *on_device, step = state
-        copies: Any = [cuda.to_device(part.copy_to_host()) for part in on_device]
-        return bm.BatchState(*copies, step.copy())
+        on_device: Any = state[:-1]
+        copies = [cuda.to_device(part.copy_to_host()) for part in on_device]
+        return bm.BatchState._make([*copies, state.step.copy()])
 
     def run(
         self, state: bm.BatchState, given: BatchInput | NDArray[Any], requests: Sequence[Request]

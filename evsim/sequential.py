@@ -15,6 +15,8 @@ from evsim.batch_build import BatchBuilt, Node, build_batch, owner
 from evsim.batch_engine import BatchEngine
 from evsim.batch_input import BatchInput
 from evsim.io.layer_file import create_layer_file
+from evsim.io.network_file import write_network
+from evsim.layer_description import describe_layers
 from evsim.layer_network import add_layers
 from evsim.layer_record import LayerRecord
 from evsim.layer_summary import summarise
@@ -291,6 +293,24 @@ class Sequential:
             connection, neurons = (layer.connection, layer.neurons) if isinstance(layer, Recurrent) else (layer, layer)
             made.append((connection.version if isinstance(connection, Connection) else 0, id(neurons)))
         return made
+
+    def describe(self) -> dict[str, Any]:
+        """Layers with all their parameters, dt and seed: what `save` writes.
+
+        Raises
+        ------
+        ValueError : a layer that a file cannot hold, such as one with a surrogate made from a function.
+        """
+        return {"dt": self.dt, "seed": self.seed, "layers": describe_layers(self.layers)}
+
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write the network to an HDF5 file, exactly; `evsim.load_network` reads it. The state is not kept.
+
+        Raises
+        ------
+        FileExistsError : unless overwrite. ValueError : as in `describe`.
+        """
+        return write_network(path, self.describe(), overwrite)
 
     def __len__(self) -> int:
         return len(self.layers)

@@ -7,7 +7,6 @@ Gradients of weights are sums over spikes: a source that is silent costs nothing
 Names are those of PyTorch's state dicts: the index of the layer and the attribute.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -119,14 +118,13 @@ class Backward:
             )
         output_gradient = np.asarray(output_gradient)
         inputs = []
-        with ThreadPoolExecutor(self._net.threads) as pool:
-            way = BackwardPass(self._net, self._built, self._shape[1], self._wants_input, pool)
-            for chunk in self._record.chunks_backwards():
-                part = slice(chunk.first, chunk.stop)
-                extra = {layer: np.asarray(gradient)[part] for layer, gradient in (layers or {}).items()}
-                of_input = way.through(chunk, output_gradient[part], extra)
-                if self._wants_input:
-                    inputs.append(of_input)
+        way = BackwardPass(self._net, self._built, self._shape[1], self._wants_input)
+        for chunk in self._record.chunks_backwards():
+            part = slice(chunk.first, chunk.stop)
+            extra = {layer: np.asarray(gradient)[part] for layer, gradient in (layers or {}).items()}
+            of_input = way.through(chunk, output_gradient[part], extra)
+            if self._wants_input:
+                inputs.append(of_input)
         gradients = way.gradients()
         if self._wants_input:
             gradients["x"] = np.concatenate(inputs[::-1]).reshape(self._shape)

@@ -6,7 +6,6 @@ and samples in GROUPS groups.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,16 +29,12 @@ GROUPS = 8
 class BackwardPass:
     """Takes chunks, the last one first, and then has the gradients."""
 
-    def __init__(
-        self, net: Sequential, built: BatchBuilt, n_samples: int, wants_input: bool, pool: ThreadPoolExecutor
-    ) -> None:
-        self._net, self._built, self._wants_input, self._pool = net, built, wants_input, pool
+    def __init__(self, net: Sequential, built: BatchBuilt, n_samples: int, wants_input: bool) -> None:
+        self._net, self._built, self._n_samples, self._wants_input = net, built, n_samples, wants_input
         nodes = built.nodes
         order = nodes[0].order_in
         self._unit_of = np.empty(order.size, np.uint32)  # the engine's number of each unit of the input
         self._unit_of[order] = np.arange(order.size)
-        edges = [group * n_samples // GROUPS for group in range(GROUPS + 1)]
-        self._groups = [(a, b) for a, b in pairwise(edges) if b > a]
         self._connections = {
             k: net.layers[node.connection] for k, node in enumerate(nodes) if node.connection is not None
         }
@@ -132,7 +127,11 @@ class BackwardPass:
             bool(node.row[bm.FILTERED]), spiking,
         )  # fmt: skip
         dv, di = self._carried[k]
-        self._for_groups(lambda _, first, stop: kernels.through_neurons(*shared, first, stop, gradient, dv, di))
+
+        def work(_group: int, first: int, stop: int) -> None:
+            kernels.through_neurons(*shared, first, stop, gradient, dv, di)
+
+        for_groups(self._net.threads, self._n_samples, work)
         return gradient
 
     def _through_steps(self, k: int, chunk: Chunk, given: F4) -> F4:
@@ -162,7 +161,7 @@ class BackwardPass:
         shape: tuple[int, ...] = (int(row[bm.N_IN]), -(-int(row[bm.N_OUT]) // kernels.LANES) * kernels.LANES)
         if isinstance(connection, Conv2d):
             shape = (connection.in_channels // connection.groups, *connection.kernel_size, int(row[bm.OUT_CHANNELS]))
-        return np.zeros((len(self._groups), *shape), np.float32)
+        return np.zeros((min(GROUPS, self._n_samples), *shape), np.float32)
 
     def _add_weights(self, k: int, chunk: Chunk, gradient: F4) -> None:
         row, connection, sums = self._built.nodes[k].row, self._connections[k], self._weights[k]
@@ -179,7 +178,7 @@ class BackwardPass:
                 dx = np.empty(bm.TILE, np.float32)
                 kernels.add_linear_gradient(*events, gradient, first, stop - first, sums[group], dx)
 
-        self._for_groups(add)
+        for_groups(self._net.threads, self._n_samples, add)
 
     def _events(self, k: int, chunk: Chunk, first: int, stop: int) -> tuple[Any, Any, Any]:
         """What enters node k of samples [first, stop), as `kernels.list_events` has it."""
@@ -212,9 +211,13 @@ class BackwardPass:
             made[f"{node.connection}.bias"] = bias.astype(np.float32)
         return made
 
-    def _for_groups(self, work: Callable[[int, int, int], Any]) -> None:
-        """Call work(group, first sample, stop) for all groups of samples, on the network's threads."""
-        for done in [self._pool.submit(work, group, *samples) for group, samples in enumerate(self._groups)]:
+
+def for_groups(threads: int, n_samples: int, work: Callable[[int, int, int], Any]) -> None:
+    """Call work(group, first sample, stop) for groups of samples, on so many threads."""
+    n_groups = min(GROUPS, n_samples)
+    edges = [group * n_samples // n_groups for group in range(n_groups + 1)]
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(work, group, *edges[group : group + 2]) for group in range(n_groups)]:
             done.result()
 
 

@@ -8,7 +8,8 @@ gain x), dh, dv and di as in `backward_kernels.through_neurons`, sums over steps
     G_v_threshold = -sum slope * dL/ds            (of the spikes s, those through the reset too)
     G_v_reset = sum dv (spiked)   hard reset,   -sum dv s   soft reset
 
-A parameter p of the neurons has the gradient sum_c G_c dc/dp. The dc/dp are the imaginary parts of the coefficients at
+A parameter p of the neurons has the gradient sum_c G_c dc/dp, and dv of the first step times dv/dp, where v starts at
+rest. The dc/dp are the imaginary parts of the coefficients at
 p + 1e-20 i, divided by 1e-20, which loses no digit (Squire & Trapp 1998, SIAM Review 40:110).
 """
 
@@ -48,6 +49,7 @@ class StepwiseNeurons:
     def enter(self, chunk: Chunk) -> None:
         """Go on in the chunk before."""
         k, row, n = self._k, self._node.row, self._node.size
+        self._at_rest = chunk.first == 0 and int(chunk.state.step[0]) == 0  # at the first step
         self._pre, self._count, self._current = chunk.pre[k], chunk.frames[k], chunk.current.get(k)
         self._v_first = np.asarray(chunk.state.v)[:, row[bm.V_AT] :][:, :n]
         self._i_first = np.asarray(chunk.state.current)[:, max(row[bm.CURRENT_AT], 0) :][:, :n]
@@ -86,6 +88,8 @@ class StepwiseNeurons:
             values = {**node.values, key: value if np.ndim(value) == 0 else value[node.order]}
             slopes = [np.imag(c) / STEP for c in list_coefficients(neurons, neurons.coefficients(values, dt))]
             each = sum(slope * total for slope, total in zip(slopes, self._sums, strict=True))
+            if self._at_rest:
+                each += np.imag(neurons.resting_v(values)) / STEP * _over_samples(self._dv)
             if learned.ndim:
                 made[name] = np.empty(node.size, np.float32)
                 made[name][node.order] = each
