@@ -128,7 +128,7 @@ def test_gradients_are_finite_differences(name):
     parameters = {key: value.astype(float) for key, value in net.parameters().items()}
     assert gradients.keys() == parameters.keys()
     for key, gradient in gradients.items():
-        wanted, step = np.zeros(gradient.shape), 2.0**-9
+        wanted, step = np.zeros(gradient.shape), 2.0**-11
         for at in list(np.ndindex(gradient.shape))[:: max(1, gradient.size // 6)]:
             ends = []
             for side in (1, -1, 2, -2):
