@@ -27,7 +27,7 @@ from evsim.training import forward
 from evsim.versions import versions
 
 STEPS = (25, 100, 400)
-EVERY = 25
+EVERY = 16
 BATCH = 64
 
 

@@ -38,7 +38,7 @@ def forward(
     net : reset before, unless its state is to go on.
     x : array (T, B, ...), or an input of `evsim.encoders`.
     input_gradient : whether the gradient of x is wanted too.
-    checkpoint_every : steps from one kept state to the next; None keeps all steps.
+    checkpoint_every : steps from one kept state to the next, rounded up to a multiple of 16; None keeps all steps.
 
     Returns
     -------

@@ -17,6 +17,7 @@ from evsim import batch_model as bm
 from evsim.batch_build import BatchBuilt, Node
 from evsim.batch_input import BatchInput, EventInput, RepeatedInput
 from evsim.layer_values import as_frames
+from evsim.training.images import STEPS_AT_ONCE
 
 F4 = NDArray[np.float32]
 
@@ -55,7 +56,8 @@ class Record:
         self._requests = [(k, bm.COUNTS if k in spiking else bm.SPIKES) for k in range(len(nodes))]
         self._requests += [(k, bm.V_PRE_RESET) for k in self._neurons] + [(k, bm.CURRENT) for k in self._filtered]
         n_steps = given.shape[0]
-        self._edges = [*range(0, n_steps, every or n_steps), n_steps]
+        chunk = n_steps if every is None else -(-every // STEPS_AT_ONCE) * STEPS_AT_ONCE
+        self._edges = [*range(0, n_steps, chunk), n_steps]
         self._states = []
         self.output = np.empty((*given.shape[:2], nodes[-1].size), np.float32)
         self.n_spikes = {k: np.zeros(nodes[k].size, np.int64) for k in spiking}  # of all steps and samples
