@@ -297,6 +297,15 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, monkeypatch):
         np.testing.assert_array_equal(other.parameters()[name], value)
 
 
+def test_the_best_network_is_saved_and_loaded(tmp_path):
+    net, file = small(), tmp_path / "best.h5"
+    trainer(net).fit(*points(), epochs=1, batch_size=20, best=file)
+    loaded = evsim.load_network(file, threads=1)
+    assert isinstance(loaded, evsim.EventSequential)
+    x = encode(points()[0], 0)
+    np.testing.assert_array_equal(loaded(x), net(x))
+
+
 def test_silent_neurons_are_told_and_brought_back():
     net = small()
     net.load_parameters({"0.weight": np.full((20, 3), 0.1)})

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the ground up: a module imports from levels below its own only.
 LEVELS = [
-    ["_version", "jit", "timetable", "training.spikes"],
+    ["_version", "interrupt", "jit", "timetable", "training.spikes"],
     ["versions", "philox", "dynamics", "model", "analysis", "labelling", "decoding", "cuda_kernels.target"],
     ["plotting_frames", "plotting_style"],
     ["plotting_confusion", "plotting_layers", "plotting_recordings", "plotting_tiles"],
@@ -64,6 +64,7 @@ LEVELS = [
         "cuda_kernels.batch_engine",
         "build",
         "backend",
+        "layer_description",
         "layer_network",
         "layer_record",
         "layer_summary",
@@ -71,8 +72,12 @@ LEVELS = [
     ],
     ["sequential", "learner", "recorder", "cpu_engine", "cuda_kernels.engine", "synapse_list"],
     ["training.images"],
-    ["weights", "training.backward"],
+    ["training.record"],
+    ["weights", "training.stepwise"],
+    ["training.backward_pass"],
+    ["training.backward"],
     ["training.eventprop"],
+    ["saved_network"],
     ["training.trainer"],
     ["diagnosis", "snapshots", "trained", "training"],
     ["simulation", "reference_networks"],

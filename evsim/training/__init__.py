@@ -1,4 +1,10 @@
-"""Learning in layered networks by gradients: backpropagation through time, losses, optimisers, the Trainer."""
+"""Learning in layered networks by gradients: backpropagation through time, losses, optimisers, the Trainer.
+
+What neurons say of it: `surrogate`, taken for the derivative of a spike by v; `detach_reset`, whether the reset's share
+of that is left out; `learn`, names of their own constants that are learned as weights are, a number for all neurons or
+one each. A learned constant is "<layer>.<name>" among the network's parameters, kept as it is, so that a step may take
+it where it is not allowed, such as a threshold to 0: the next call then refuses it by name.
+"""
 
 from evsim.training.backward import Backward, forward
 from evsim.training.eventprop import EventBackward, EventSequential

@@ -12,16 +12,20 @@ so that the number of threads changes nothing.
 import os
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evsim import checks
+from evsim.io.network_file import write_network
+from evsim.layer_description import describe_layers
 from evsim.layers import Linear
 from evsim.neurons import LIF
 from evsim.training import eventprop_kernels as kernels
-from evsim.training.backward import GROUPS, for_groups, forward
+from evsim.training.backward import forward
+from evsim.training.backward_pass import GROUPS, for_groups
 from evsim.training.spikes import Spikes, sorted_spikes
 
 __all__ = ["EventBackward", "EventSequential"]
@@ -133,6 +137,20 @@ class EventSequential:
             if name not in known:
                 raise checks.nearest("EventSequential", "parameter", name, known)
             self.connection(int(name.split(".")[0])).weight = value
+
+    def describe(self) -> dict[str, Any]:
+        """Layers with all their parameters, and what the network was made with: what `save` writes."""
+        made_with = {"duration": self.duration, "output": self.output, "seed": self.seed}
+        return {**made_with, "layers": describe_layers(self.layers)}
+
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write the network to an HDF5 file, exactly; `evsim.load_network` reads it.
+
+        Raises
+        ------
+        FileExistsError : unless overwrite.
+        """
+        return write_network(path, self.describe(), overwrite)
 
     def connection(self, index: int) -> Linear:
         """The Linear at an index."""
@@ -308,9 +326,13 @@ class EventBackward:
 
 
 @forward.register
-def _(net: EventSequential, x: Any, input_gradient: bool = False) -> tuple[Any, Any]:
+def _(
+    net: EventSequential, x: Any, input_gradient: bool = False, checkpoint_every: int | None = None
+) -> tuple[Any, Any]:
     if input_gradient:
         raise NotImplementedError("forward: an EventSequential has gradients of its weights, not of its input's times")
+    if checkpoint_every is not None:
+        raise NotImplementedError("forward: an EventSequential has no steps, and so nothing for checkpoint_every")
     return net.forward(x)
 
 
