@@ -363,5 +363,10 @@ def test_bad_input_is_refused():
     backward = forward(net, spike_times())[1]
     with pytest.raises(ValueError, match=r"the gradient of the output has shape \(1, 4, 3\); it must be \(1, 5, 3\)"):
         backward(np.zeros((1, 4, 3)))
-    with pytest.raises(ValueError, match=r"layer 2 has no spikes; known are 1, 3, 5, and -1"):
-        backward.frames(2)
+    for layer in (-1, 2, 7):
+        with pytest.raises(ValueError, match=f"layer {layer} has no spikes to tell of; those that do are 1, 3, 5"):
+            backward(np.zeros((1, 5, 3)), {layer: np.zeros((1, 5, 8))})
+    with pytest.raises(ValueError, match="layer 2 has no spikes to tell of; those that do are -1, 1, 3, 5"):
+        backward.spikes(2)
+    with pytest.raises(ValueError, match=r"the gradient of layer 3 has shape \(1, 5, 30\); it must be \(1, 5, 8\)"):
+        backward(np.zeros((1, 5, 3)), {3: np.zeros((1, 5, 30))})

@@ -236,13 +236,15 @@ class EventBackward:
         return made
 
     def frames(self, layer: int) -> F4:
-        """The spikes in a ms of each neuron of a LIF layer, (1, B, n): one frame, the mean over the duration."""
-        place, n = self._place(layer), self._weights[layer // 2].shape[1]
-        counts = [
-            group[place].counts(n) if place < len(group) else np.zeros((len(group[0].start) - 1, n))
-            for group in self._kept  # the neurons whose mean potential is the output do not spike
-        ]
-        return (np.concatenate(counts)[np.newaxis] / self._net.duration).astype(np.float32)
+        """The spikes in a ms of each neuron of a LIF layer, (1, B, n): one frame, the mean over the duration.
+
+        Neurons whose mean potential is the output do not spike.
+        """
+        if self._net.output == "mean_v" and layer == len(self._net) - 1:
+            return np.zeros((1, self._n_samples, self._weights[-1].shape[1]), np.float32)
+        place = self._place(layer, first=1)
+        counts = np.concatenate([group[place].counts(self._weights[place - 1].shape[1]) for group in self._kept])
+        return (counts[np.newaxis] / self._net.duration).astype(np.float32)
 
     def rates(self) -> dict[int, Doubles]:
         """The spikes in a ms of each neuron, (n,), the mean over the samples, for each layer that spikes."""
@@ -279,18 +281,20 @@ class EventBackward:
         for_groups(self._net.threads, self._n_samples, work)
         totals = [each.sum(axis=0) for each in sums]
         for layer, gradient in (layers or {}).items():
-            totals[self._place(layer) - 1] += self._penalty(layer, np.asarray(gradient, np.float64)[0])
+            penalty = self._penalty(layer, np.asarray(gradient, np.float64))
+            totals[layer // 2] += penalty
         return {f"{2 * k}.weight": np.ascontiguousarray(total.T) for k, total in enumerate(totals)}
 
     @property
     def _n_samples(self) -> int:
         return sum(len(group[0].start) - 1 for group in self._kept)
 
-    def _place(self, layer: int) -> int:
-        """Where the spikes of a layer are among those of a group: 0 is the input."""
-        if layer not in range(-1, len(self._net), 2):
-            known = ", ".join(map(str, range(1, len(self._net), 2)))
-            raise ValueError(f"EventBackward: layer {layer} has no spikes; known are {known}, and -1 for the input")
+    def _place(self, layer: int, first: int = -1) -> int:
+        """Where the spikes of a layer, from the `first` on, are among those of a group: 0 is the input."""
+        known = range(first, 2 * len(self._kept[0]) - 1, 2)
+        if layer not in known:
+            names = ", ".join(map(str, known))
+            raise ValueError(f"EventBackward: layer {layer} has no spikes to tell of; those that do are {names}")
         return (layer + 1) // 2
 
     def _through(self, spikes: list[Spikes], given: Doubles, sums: list[F4]) -> None:
@@ -317,11 +321,17 @@ class EventBackward:
             own = arriving
 
     def _penalty(self, layer: int, gradient: Doubles) -> Doubles:
-        """The gradient (sources, targets) of a layer's weights from that of its rates (B, targets)."""
-        neurons, n_in = self._net._neurons[layer // 2], self._weights[layer // 2].shape[0]
-        arrived = np.concatenate([group[layer // 2].counts(n_in) for group in self._kept])
+        """The gradient (sources, targets) of a layer's weights from that of its frames (1, B, targets)."""
+        place = self._place(layer, first=1) - 1
+        neurons, (n_in, n_out) = self._net._neurons[place], self._weights[place].shape
+        if gradient.shape != (1, self._n_samples, n_out):
+            raise ValueError(
+                f"EventBackward: the gradient of layer {layer} has shape {gradient.shape}; "
+                f"it must be {(1, self._n_samples, n_out)}"
+            )
+        arrived = np.concatenate([group[place].counts(n_in) for group in self._kept])
         grows = neurons.r_mem * neurons.tau_syn / (neurons.tau_mem * (neurons.threshold - neurons.reset))
-        share: Doubles = arrived.T.astype(np.float64) @ gradient * (grows / self._net.duration)
+        share: Doubles = arrived.T.astype(np.float64) @ gradient[0] * (grows / self._net.duration)
         return share
 
 
