@@ -48,10 +48,18 @@ class CudaBatchEngine:
         on_device: Any = bm.BatchState(*map(cuda.to_device, state))
         return on_device._replace(step=state.step)
 
+    def copy_state(self, state: bm.BatchState) -> bm.BatchState:
+        """The same state, which a run does not change."""
+        on_device: Any = state[:-1]
+        copies = [cuda.to_device(part.copy_to_host()) for part in on_device]
+        return bm.BatchState._make([*copies, state.step.copy()])
+
     def run(
         self, state: bm.BatchState, given: BatchInput | NDArray[Any], requests: Sequence[Request]
-    ) -> list[NDArray[np.float32]]:
+    ) -> list[NDArray[Any]]:
         """Advance all samples through the input's steps; returns what is asked for, each (T, B, units)."""
+        is_byte = [variable == bm.COUNTS for _, variable in requests]
+        requests = [(node, bm.SPIKES if variable == bm.COUNTS else variable) for node, variable in requests]
         n_steps, n_samples = given.shape[:2]
         kind, dense, *rest = input_arrays(given)
         sent = [cuda.to_device(each) if isinstance(each, np.ndarray) else each for each in rest]
@@ -72,7 +80,7 @@ class CudaBatchEngine:
                 part = out[first : first + n].reshape(-1)
                 records.out[place : place + part.size].copy_to_host(part)
         state.step[0] += n_steps
-        return outputs
+        return [out.astype(np.uint8) if byte else out for out, byte in zip(outputs, is_byte, strict=True)]
 
     def _make_records(self, requests: Sequence[Request], n_steps: int, n_samples: int) -> tuple[Any, list[int]]:
         """Records of so many steps on the device, in the order of their nodes, and where each request's lies."""

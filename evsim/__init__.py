@@ -20,6 +20,7 @@ from evsim.layers import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, MaxPool2d, 
 from evsim.network import Network
 from evsim.neurons import IAF, LIF
 from evsim.plasticity import PairSTDP
+from evsim.saved_network import from_state_dict, load_network, to_state_dict
 from evsim.sequential import Sequential
 from evsim.simulation import Simulation
 from evsim.step_neurons import SpikingNeuron
@@ -41,6 +42,7 @@ from evsim.training import (
     BCEWithLogits,
     CosineAnnealingLR,
     CountCrossEntropy,
+    EventSequential,
     ExponentialLR,
     FirstSpike,
     Loss,
@@ -49,6 +51,7 @@ from evsim.training import (
     RateCrossEntropy,
     RateMSE,
     RateRegulariser,
+    SpikeTimeCrossEntropy,
     StepLR,
     Trainer,
     clip_gradients,
@@ -68,6 +71,7 @@ __all__ = [
     "CosineAnnealingLR",
     "CountCrossEntropy",
     "EventInput",
+    "EventSequential",
     "ExponentialLR",
     "FastSigmoid",
     "FirstSpike",
@@ -91,6 +95,7 @@ __all__ = [
     "Simulation",
     "SingleExponential",
     "SoftSign",
+    "SpikeTimeCrossEntropy",
     "SpikingNeuron",
     "StepLR",
     "StraightThrough",
@@ -108,7 +113,9 @@ __all__ = [
     "fixed_indegree",
     "fixed_outdegree",
     "fixed_total_number",
+    "from_state_dict",
     "labelling",
+    "load_network",
     "lognormal",
     "normal",
     "one_to_one",
@@ -118,6 +125,7 @@ __all__ = [
     "sinabs",
     "snntorch",
     "spikingjelly",
+    "to_state_dict",
     "training",
     "uniform",
     "write_event_stream",

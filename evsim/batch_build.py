@@ -40,6 +40,7 @@ class Node:
     row: NDArray[np.int64] = field(default_factory=lambda: np.full(bm.N_COLUMNS, -1, np.int64))
     unit: float = 1.0
     neurons: NeuronModel | None = None
+    values: dict[str, Any] = field(default_factory=dict)  # the neurons' parameters, in the order of the units
     n_synapses: int = 0
     n_weights: int = 0
 
@@ -262,7 +263,7 @@ class _Builder:
         for j, coefficient in enumerate(list_coefficients(neurons, c)):
             self.start[-1][j], self.step[-1][j] = self.pool.add(coefficient)
         self.theta[-1] = (c.theta_plus, c.theta_decay)
-        node.neurons = neurons
+        node.neurons, node.values = neurons, values
         row[bm.NEURONS] = 1
         row[bm.SPIKING] = np.isfinite(c.v_threshold).any()
         row[bm.SOFT], row[bm.MULTI] = c.soft_reset, c.multi_spike

@@ -45,13 +45,18 @@ class BatchEngine:
         """The state of n samples before their first step."""
         return self._built.new_state(n_samples)
 
+    def copy_state(self, state: bm.BatchState) -> bm.BatchState:
+        """The same state, which a run does not change."""
+        return bm.BatchState._make(part.copy() for part in state)
+
     def run(
         self, state: bm.BatchState, given: BatchInput | NDArray[Any], requests: Sequence[Request]
-    ) -> list[NDArray[np.float32]]:
+    ) -> list[NDArray[Any]]:
         """Advance all samples through the input's steps; returns what is asked for, each (T, B, units)."""
         n_steps, n_samples = given.shape[0], given.shape[1]
-        sizes = [self._built.nodes[node].size for node, _ in requests]
-        starts = np.cumsum([0, *(n_steps * n_samples * size for size in sizes)])
+        sizes = [n_steps * n_samples * self._built.nodes[node].size for node, _ in requests]
+        is_byte = [variable == bm.COUNTS for _, variable in requests]
+        starts = np.cumsum([0, *(-(-size // 4) if byte else size for size, byte in zip(sizes, is_byte, strict=True))])
         out = np.empty(starts[-1], np.float32)
         table = np.array(requests, np.int64).reshape(-1, 2)
         records = (table, starts[:-1].astype(np.int64), out, n_samples)
@@ -68,7 +73,9 @@ class BatchEngine:
         if why != bm.DONE:
             raise_stopped(given, why, self._built.nodes[node].label, sample, step)
         state.step[0] += n_steps
-        return [out[a:b].reshape(n_steps, n_samples, -1) for a, b in pairwise(starts)]
+        parts = zip(pairwise(starts), sizes, is_byte, strict=True)
+        kept = [(out[a:b].view(np.uint8) if byte else out[a:b])[:size] for (a, b), size, byte in parts]
+        return [part.reshape(n_steps, n_samples, -1) for part in kept]
 
     def _teams(self, n_samples: int, n_steps: int) -> list[tuple[Any, ...]]:
         """The team of each thread that has something to do."""

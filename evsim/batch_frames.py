@@ -226,7 +226,14 @@ def put_out(k, n, sample, n_steps, first_step, records, frames):
     holds, count, value, size = frames
     table, record_start, out, n_samples = records
     for r in range(table.shape[0]):
-        if table[r, 0] != k or table[r, 1] != bm.SPIKES:
+        if table[r, 0] != k or (table[r, 1] != bm.SPIKES and table[r, 1] != bm.COUNTS):
+            continue
+        if table[r, 1] == bm.COUNTS:
+            counts = out.view(np.uint8)
+            for t in range(u64(n_steps)):
+                at = u64(4) * u64(record_start[r]) + ((u64(first_step) + t) * u64(n_samples) + u64(sample)) * n
+                for i in range(n):
+                    counts[at + i] = u8(count[t * size + i])
             continue
         frame = u64(0)
         for t in range(u64(n_steps)):

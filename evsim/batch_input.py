@@ -237,6 +237,16 @@ class EventInput(BatchInput):
         step, sample, unit = (np.repeat(each, n.astype(np.int64)) for each in (step, sample, unit))
         return cls.from_spikes(step, sample, unit, array.shape)
 
+    def steps(self, first: int, stop: int) -> EventInput:
+        """The input of steps [first, stop) alone."""
+        n_steps = self.shape[0]
+        row = np.arange(self.shape[1]) * n_steps
+        begin, end = self.start[row + first], self.start[row + stop]
+        index = np.concatenate([self.index[a:b] for a, b in zip(begin, end, strict=True)])
+        count = np.diff(self.start).reshape(-1, n_steps)[:, first:stop]
+        start = np.concatenate([[0], np.cumsum(count)])
+        return EventInput.trusted(start, index, (stop - first, *self.shape[1:]))
+
     @property
     def n_spikes(self) -> int:
         return self.index.size

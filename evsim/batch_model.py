@@ -49,8 +49,8 @@ POOL, IDENTITY, LINEAR, CONV = range(4)
     N_COLUMNS,
 ) = range(40)  # fmt: skip
 
-# Variables that are recorded.
-SPIKES, V, V_PRE_RESET, CURRENT = range(4)
+# Variables that are recorded; COUNTS are the spikes of neurons as uint8.
+SPIKES, V, V_PRE_RESET, CURRENT, COUNTS = range(5)
 
 # Kinds of input.
 DENSE, REPEATED, EVENTS, POISSON = range(4)

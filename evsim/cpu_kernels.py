@@ -243,7 +243,7 @@ def _emit(
     checksum,
     neuron_spikes,
 ):
-    """Reset the neurons that fired, to or by `amount`, and append each spike to spikes[w]; returns (new count, checksum).
+    """Reset the neurons that fired, to or by `amount`, and append each spike to spikes[w]; (new count, checksum).
 
     `eights` is `fired` read eight at a time: most are zero.
     """

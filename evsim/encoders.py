@@ -115,6 +115,35 @@ def weighted_phase(x: Any, n_steps: int, n_phases: int) -> EventInput:
     return EventInput(start, turn.index[place], (n_steps, *x.shape))
 
 
+def spike_times(x: Any, t_last: float, threshold: float = 0.0) -> NDArray[np.float64]:
+    """One spike each in continuous time, the earlier the larger the value:  t = t_last (1 - x),  none up to threshold.
+
+    For `EventSequential`.
+
+    Parameters
+    ----------
+    x
+        (B, ...) in [0, 1].
+    t_last
+        ms, above 0.
+    threshold
+        The largest value that does not spike.
+
+    Returns
+    -------
+    (1, B, n) times in ms, inf where there is no spike; n is the product of the other axes.
+
+    Raises
+    ------
+    ValueError : a value outside [0, 1] or nan, no batch axis, t_last not above 0.
+    TypeError : x is not an array of numbers.
+    """
+    t_last = checks.number("spike_times", "t_last", t_last, 0.0, inclusive=False, unit="ms")
+    threshold = checks.number("spike_times", "threshold", threshold)
+    values = _rows(_unit_interval("spike_times", x)).astype(np.float64)
+    return np.where(values > threshold, t_last * (1.0 - values), np.inf)[np.newaxis]
+
+
 def rank_order(x: Any, n_steps: int) -> EventInput:
     """One spike each in the order of the values, the largest first; zeros never spike.
 

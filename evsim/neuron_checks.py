@@ -1,5 +1,6 @@
 """Checks of neuron models: every parameter by its limits, for n neurons."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,15 @@ def check_neurons(owner: str, model: NeuronModel, n: int, dt: float) -> None:
                 owner, name, value, (n,), low, inclusive, unit, infinite=name in model.may_be_infinite
             )
             bounds[name] = (array, array)
+    for name in model.learn:
+        if name not in model.learnable:
+            raise ValueError(
+                f"{owner}: learn is {model.learn!r}; {type(model).__name__} can learn {', '.join(model.learnable)}"
+            )
+        field = model.disguises.get(name, (name,))[0]
+        value = getattr(model, field)
+        if value is None or isinstance(value, Distribution | tuple | Mapping):
+            raise ValueError(f"{owner}: {field} is {value}; to learn {name} it must be a number, or one a neuron")
     for name in model.one_for_all & parameters.keys():
         given: Any = parameters[name]
         if isinstance(given, Distribution) or np.ndim(given) > 0:

@@ -23,7 +23,7 @@ __all__ = ["IAF", "LIF", "Coefficients", "NeuronModel", "Parameter", "TimeConsta
 Parameter = float | NDArray[Any] | Distribution
 TimeConstants = None | Parameter | tuple[Parameter, Parameter] | Mapping[str, Parameter]
 Values = Mapping[str, Any]  # resolved parameters: float64 scalars or (n,) arrays
-NO_NUMBERS = frozenset({"tau_syn", "surrogate", "detach_reset"})  # fields that every model may have
+NO_NUMBERS = frozenset({"tau_syn", "surrogate", "detach_reset", "learn"})  # fields that every model may have
 Model = TypeVar("Model")
 
 
@@ -84,11 +84,15 @@ class NeuronModel:
     one_for_all: ClassVar[frozenset[str]] = frozenset({"theta_plus", "tau_theta"})
     ascending: ClassVar[tuple[tuple[str, str], ...]] = (("v_reset", "v_threshold"), ("v_min", "v_threshold"))
     options: ClassVar[frozenset[str]] = frozenset()  # fields that are no numbers
+    learnable: ClassVar[tuple[str, ...]] = ()  # what `learn` may name: fields, and disguises
+    # What is learned in the place of a field: name -> (field, the field's value from it, it from the field's value).
+    disguises: ClassVar[dict[str, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]] = {}
     v_recorded: ClassVar[str] = "v"  # what a recording of v holds: "v" after the reset, or "v_pre_reset"
     tau_syn: TimeConstants
     v_reset: Any
     surrogate: Surrogate  # what training takes for the derivative of a spike
     detach_reset: Any  # whether training leaves out the reset's share of it
+    learn: Any = ()  # names of parameters that training changes
 
     def receptors(self) -> dict[str, Parameter | None]:
         """Receptor names and their time constants (ms; None is a delta synapse)."""
@@ -135,18 +139,30 @@ class NeuronModel:
         raise NotImplementedError
 
     def learned(self) -> dict[str, NDArray[np.float32]]:
-        """Parameters that training changes, by name; `parameter_gradients` and `with_learned` know the same names."""
-        return {}
+        """What training changes, by the names in `learn`: a number, or one a neuron."""
+        made = {}
+        for name in self.learn:
+            field, _, disguise = self._disguise(name)
+            made[name] = np.asarray(disguise(np.asarray(getattr(self, field), np.float64)), np.float32)
+        return made
 
-    def with_learned(self, values: Mapping[str, Any]) -> "NeuronModel":
+    def with_learned(self: Model, values: Mapping[str, Any]) -> Model:
         """The same neurons with other values of what is learned."""
-        return self
+        own: Any = self
+        changed = {}
+        for name, value in values.items():
+            field, disclose, _ = own._disguise(name)
+            changed[field] = disclose(np.asarray(value, np.float64))[()]
+        made: Model = dataclasses.replace(own, **changed)
+        return made
 
-    def parameter_gradients(
-        self, pre: NDArray[Any], spikes: NDArray[Any], gradient: NDArray[Any]
-    ) -> dict[str, NDArray[np.float32]]:
-        """Gradients of what is learned, from v before the reset, spikes, and the gradient of the input; (T, B, n)."""
-        return {}
+    def disclosed(self, name: str, value: Any) -> tuple[str, Any]:
+        """For a value of what is learned: the name in the `values` of `coefficients`, and the value there."""
+        field, disclose, _ = self._disguise(name)
+        return (f"tau_syn.{next(iter(self.receptors()))}" if field == "tau_syn" else field), disclose(value)
+
+    def _disguise(self, name: str) -> tuple[str, Callable[[Any], Any], Callable[[Any], Any]]:
+        return self.disguises.get(name, (name, lambda value: value, lambda value: value))
 
     def _reset(self, values: Values) -> tuple[Any, bool]:
         """The reset value of the update, and whether the reset is soft."""
@@ -165,6 +181,12 @@ class NeuronModel:
             lists["gain"].append(0.0 if delta else 1.0)
             lists["jump"].append(1.0 if delta else 0.0)
         return lists
+
+
+def as_held(value: Any) -> Any:
+    """A value as kernels hold it, rounded to float32; the imaginary part, by which derivatives are found, stays."""
+    real = np.real(value)
+    return np.asarray(real, np.float32).astype(np.float64) + (value - real)
 
 
 @name_unknown
@@ -194,7 +216,7 @@ class LIF(NeuronModel):
     i_bias : constant current.
     v_min : lower bound of v.
     theta_plus, tau_theta : adaptation of the threshold, mV and ms; one number each.
-    surrogate, detach_reset : for training (see `evsim.training`).
+    surrogate, detach_reset, learn : for training (see `evsim.training`).
     """
 
     tau_mem: Parameter = 20.0
@@ -210,16 +232,21 @@ class LIF(NeuronModel):
     tau_theta: float = np.inf
     surrogate: Surrogate = ATan()
     detach_reset: bool = False
+    learn: tuple[str, ...] = ()
+
+    learnable: ClassVar[tuple[str, ...]] = (
+        "tau_mem", "tau_syn", "v_leak", "v_threshold", "v_reset", "r_mem", "i_bias",
+    )  # fmt: skip
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The exact propagators for a step of dt (ms)."""
         tau_mem, r_mem = values["tau_mem"], values["r_mem"]
-        leak = np.asarray(np.exp(-dt / tau_mem), np.float32).astype(np.float64)  # as the kernels hold it,
+        leak = as_held(np.exp(-dt / tau_mem))
         charge = 1.0 - leak  # so that the resting v is where it belongs
 
         def share(tau_syn: Any) -> Any:  # r/tau_mem * integral of exp(-(dt-s)/tau_mem) exp(-s/tau_syn) ds
             x = np.asarray(dt / tau_mem - dt / tau_syn)
-            near_one = np.where(np.abs(x) < 1e-9, 1.0, np.expm1(x) / np.where(x == 0.0, 1.0, x))
+            near_one = np.where(np.abs(x) < 1e-9, 1.0 + x / 2.0, np.expm1(x) / np.where(x == 0.0, 1.0, x))
             return r_mem * dt / tau_mem * leak * near_one
 
         v_reset, soft = self._reset(values)
@@ -258,7 +285,7 @@ class IAF(NeuronModel):
     r_mem : > 0: what a unit of current adds to v in 1 ms.
     i_bias : constant current.
     v_min : lower bound of v.
-    surrogate, detach_reset : for training (see `evsim.training`).
+    surrogate, detach_reset, learn : for training (see `evsim.training`).
     """
 
     tau_syn: TimeConstants = None
@@ -271,6 +298,9 @@ class IAF(NeuronModel):
     v_min: Parameter = -np.inf
     surrogate: Surrogate = ATan()
     detach_reset: bool = False
+    learn: tuple[str, ...] = ()
+
+    learnable: ClassVar[tuple[str, ...]] = ("tau_syn", "leak", "v_threshold", "v_reset", "r_mem", "i_bias")
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The exact propagators for a step of dt (ms)."""

@@ -15,6 +15,8 @@ from evsim.batch_build import BatchBuilt, Node, build_batch, owner
 from evsim.batch_engine import BatchEngine
 from evsim.batch_input import BatchInput
 from evsim.io.layer_file import create_layer_file
+from evsim.io.network_file import write_network
+from evsim.layer_description import describe_layers
 from evsim.layer_network import add_layers
 from evsim.layer_record import LayerRecord
 from evsim.layer_summary import summarise
@@ -84,7 +86,7 @@ class Sequential:
         self._built: BatchBuilt | None = None
         self._engine: Any = None
         self._shape: Shape = ()
-        self._versions: list[int] = []
+        self._versions: list[tuple[int, int]] = []
         self._draw_weights()
         self.reset()
 
@@ -279,8 +281,36 @@ class Sequential:
                 learned.setdefault(int(index), {})[attribute] = value
         for place, values in learned.items():
             layer = self.layers[place]
-            assert isinstance(layer, NeuronModel)
-            self.layers[place] = layer.with_learned(values)
+            if isinstance(layer, Recurrent):
+                layer.neurons = layer.neurons.with_learned(values)
+            elif isinstance(layer, NeuronModel):
+                self.layers[place] = layer.with_learned(values)
+
+    def versions(self) -> list[tuple[int, int]]:
+        """What differs after any change of weights or neurons."""
+        made = []
+        for layer in self.layers:
+            connection, neurons = (layer.connection, layer.neurons) if isinstance(layer, Recurrent) else (layer, layer)
+            made.append((connection.version if isinstance(connection, Connection) else 0, id(neurons)))
+        return made
+
+    def describe(self) -> dict[str, Any]:
+        """Layers with all their parameters, dt and seed: what `save` writes.
+
+        Raises
+        ------
+        ValueError : a layer that a file cannot hold, such as one with a surrogate made from a function.
+        """
+        return {"dt": self.dt, "seed": self.seed, "layers": describe_layers(self.layers)}
+
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write the network to an HDF5 file, exactly; `evsim.load_network` reads it. The state is not kept.
+
+        Raises
+        ------
+        FileExistsError : unless overwrite. ValueError : as in `describe`.
+        """
+        return write_network(path, self.describe(), overwrite)
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -312,21 +342,17 @@ class Sequential:
                 f"Sequential: the input has {n_samples} samples of shape {shape}, the state is of "
                 f"{self._state.v.shape[0]} of shape {self._shape}; call reset() first"
             )
-        if self._built is None or self._shape != shape or self._versions != self._weight_versions():
+        if self._built is None or self._shape != shape or self._versions != self.versions():
             same = self._shape == shape
             self._built, self._shape = self._build(shape), shape
             if same and self._engine is not None:
                 self._engine.use(self._built)
             else:
                 self._engine = _make_engine(self.backend, self._built, self.threads)
-            self._versions = self._weight_versions()
+            self._versions = self.versions()
         if self._state is None:
             self._state = self._engine.new_state(n_samples)
         return self._built, self._engine, self._state
-
-    def _weight_versions(self) -> list[int]:
-        layers = [layer.connection if isinstance(layer, Recurrent) else layer for layer in self.layers]
-        return [layer.version if isinstance(layer, Connection) else id(layer) for layer in layers]
 
     def _index(self, layer: int | Layer | NeuronModel) -> int:
         if isinstance(layer, int | np.integer):

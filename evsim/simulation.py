@@ -1,12 +1,9 @@
 """`Simulation`: build a network, run it, record it, read it."""
 
 import os
-import signal
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -20,6 +17,7 @@ from evsim.build import Built, build
 from evsim.cpu_engine import CpuEngine
 from evsim.cpu_maker import CpuMaker
 from evsim.diagnosis import Diagnosis, diagnose
+from evsim.interrupt import Interrupt
 from evsim.io.checkpoint import read_checkpoint, write_checkpoint
 from evsim.io.recording import RecordingWriter, ReportSpec, WeightHistory, open_recording, step_times
 from evsim.io.recording import State as RecordedState
@@ -354,7 +352,7 @@ class Simulation:
         stop = self._step + n_steps
         started = decided = time.perf_counter()
         self._sink.resume()
-        interrupted, bar = _Interrupt(), None
+        interrupted, bar = Interrupt(), None
         try:
             try:
                 with interrupted:
@@ -534,22 +532,3 @@ def _default_threads(network: Network) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     neurons = sum(p.size for p in network.populations.values())
     return max(1, min(cores, neurons // 512))
-
-
-class _Interrupt:
-    """Holds Ctrl-C back while a chunk is under way (in the main thread; elsewhere signals do not arrive)."""
-
-    def __init__(self) -> None:
-        self.seen = False
-
-    def __enter__(self) -> None:
-        self._main = threading.current_thread() is threading.main_thread()
-        if self._main:
-            self._before = signal.signal(signal.SIGINT, self._note)
-
-    def _note(self, _signal: int, _frame: FrameType | None) -> None:
-        self.seen = True
-
-    def __exit__(self, *_: object) -> None:
-        if self._main:
-            signal.signal(signal.SIGINT, self._before)

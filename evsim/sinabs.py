@@ -9,7 +9,8 @@ Time constants are in steps; alpha = exp(-1 / tau). A step is
 
 sinabs' arguments that are functions are words here: spike_fn MultiSpike or SingleSpike is multi_spike True or False,
 reset_fn MembraneSubtract() or MembraneReset() is reset "subtract" or "zero", surrogate_grad_fn is surrogate.
-Recurrent variants: `evsim.Recurrent`.
+Recurrent variants: `evsim.Recurrent`. sinabs learns all time constants; here those that `learn` names, as tau_mem and
+tau_syn, or as alpha_mem and alpha_syn (sinabs' train_alphas). The threshold is learned too where it is named there.
 """
 
 from dataclasses import dataclass
@@ -37,6 +38,10 @@ class _Layer(StepNeuron):
     }
     ascending: ClassVar[tuple[tuple[str, str], ...]] = (("min_v_mem", "spike_threshold"),)
     options: ClassVar[frozenset[str]] = frozenset({"norm_input", "multi_spike", "reset"})
+    disguises = {  # noqa: RUF012
+        f"alpha_{which}": (f"tau_{which}", lambda alpha: -1.0 / np.log(alpha), lambda tau: np.exp(-1.0 / tau))
+        for which in ("mem", "syn")
+    }
     reset: str
 
     def __post_init__(self) -> None:
@@ -77,6 +82,7 @@ class IAF(_Layer):
     reset : "subtract" or "zero".
     tau_syn : synaptic time constant in steps, or None.
     min_v_mem : lower bound of v, or None.
+    surrogate, learn : for training (see `evsim.training`).
     """
 
     spike_threshold: Parameter = 1.0
@@ -85,6 +91,9 @@ class IAF(_Layer):
     tau_syn: Parameter | None = None
     min_v_mem: Parameter | None = None
     surrogate: Surrogate = SingleExponential()
+    learn: tuple[str, ...] = ()
+
+    learnable: ClassVar[tuple[str, ...]] = ("spike_threshold", "tau_syn", "alpha_syn")
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
@@ -112,6 +121,9 @@ class LIF(_Layer):
     min_v_mem: Parameter | None = None
     norm_input: bool = True
     surrogate: Surrogate = SingleExponential()
+    learn: tuple[str, ...] = ()
+
+    learnable: ClassVar[tuple[str, ...]] = ("tau_mem", "tau_syn", "alpha_mem", "alpha_syn", "spike_threshold")
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
@@ -135,8 +147,10 @@ class ExpLeak(_Layer):
     min_v_mem: Parameter | None = None
     norm_input: bool = False
     surrogate: Surrogate = SingleExponential()
+    learn: tuple[str, ...] = ()
 
     reset = "zero"  # which never comes
+    learnable: ClassVar[tuple[str, ...]] = ("tau_mem", "alpha_mem")
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
@@ -218,6 +232,9 @@ class ConstantLeakIAF(_Layer):
     reset: str = "subtract"
     min_v_mem: Parameter | None = None
     surrogate: Surrogate = SingleExponential()
+    learn: tuple[str, ...] = ()
+
+    learnable: ClassVar[tuple[str, ...]] = ("v_leak", "r", "i_bias", "spike_threshold")
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""

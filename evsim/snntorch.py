@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from evsim.neurons import Coefficients, Parameter, Values, name_unknown
+from evsim.neurons import Coefficients, Parameter, Values, as_held, name_unknown
 from evsim.step_neurons import StepNeuron
 from evsim.surrogates import ATan, Surrogate
 
@@ -37,14 +37,15 @@ class _Cell(StepNeuron):
     def _cell(self, values: Values, **more: Any) -> Coefficients:
         """mem <- beta * mem + i - (what the last spike takes off); that is taken off at once here, so over beta."""
         beta = np.clip(values["beta"], 0.0, 1.0)
-        threshold = np.asarray(values["threshold"], np.float32)
+        threshold = as_held(values["threshold"])
+        above = np.nextafter(np.real(threshold).astype(np.float32), np.float32(np.inf)).astype(np.float64)
         subtract = self.reset_mechanism == "subtract"
         if subtract and not np.all(beta > 0.0):
             raise ValueError(f"{type(self).__name__}: beta is {beta!s}; with the reset 'subtract' it must be above 0")
         return self.step(
             leak=beta,
             jump=1.0,
-            v_threshold=np.nextafter(threshold, np.float32(np.inf)).astype(np.float64),
+            v_threshold=above + (threshold - np.real(threshold)),
             v_reset=values["threshold"] / beta if subtract else 0.0,
             soft=self.reset_mechanism != "zero",
             **more,
@@ -62,12 +63,16 @@ class Leaky(_Cell):
     threshold : mem above which it spikes.
     reset_mechanism : what a spike does to the next step's mem: "subtract" takes threshold off, "zero" sets the old
         mem to 0 before the input, "none" nothing.
+    surrogate, learn : for training; snnTorch's learn_beta and learn_threshold are learn=("beta", "threshold").
     """
 
     beta: Parameter
     threshold: Parameter = 1.0
     reset_mechanism: str = "subtract"
     surrogate: Surrogate = ATan()
+    learn: tuple[str, ...] = ()
+
+    learnable: ClassVar[tuple[str, ...]] = ("beta", "threshold")
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
@@ -91,6 +96,9 @@ class Synaptic(_Cell):
     threshold: Parameter = 1.0
     reset_mechanism: str = "subtract"
     surrogate: Surrogate = ATan()
+    learn: tuple[str, ...] = ()
+
+    learnable: ClassVar[tuple[str, ...]] = ("alpha", "beta", "threshold")
 
     def currents(self) -> list[str]:
         """syn is one."""

@@ -4,12 +4,10 @@ A step charges h from v and the input x, spikes where h >= v_threshold, and rese
 v_threshold where v_reset is None (soft). v starts at v_reset, or 0 where that is None. Time constants are in steps.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evsim.neurons import Coefficients, Parameter, Values, name_unknown
 from evsim.step_neurons import StepNeuron
@@ -49,13 +47,16 @@ class IFNode(_Node):
     ----------
     v_threshold : v at which it spikes.
     v_reset : v after a spike, below v_threshold; None: v - v_threshold.
-    surrogate, detach_reset : for training (see `evsim.training`).
+    surrogate, detach_reset, learn : for training (see `evsim.training`).
     """
 
     v_threshold: Parameter = 1.0
     v_reset: Parameter | None = 0.0
     surrogate: Surrogate = Sigmoid()
     detach_reset: bool = False
+    learn: tuple[str, ...] = ()
+
+    learnable: ClassVar[tuple[str, ...]] = ("v_threshold", "v_reset")
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
@@ -75,7 +76,7 @@ class LIFNode(_Node):
     decay_input : whether the input too is divided by tau.
     v_threshold : v at which it spikes.
     v_reset : v after a spike and at rest, below v_threshold; None: v - v_threshold, at rest 0.
-    surrogate, detach_reset : for training (see `evsim.training`).
+    surrogate, detach_reset, learn : for training (see `evsim.training`).
     """
 
     tau: Parameter = 2.0
@@ -84,8 +85,10 @@ class LIFNode(_Node):
     v_reset: Parameter | None = 0.0
     surrogate: Surrogate = Sigmoid()
     detach_reset: bool = False
+    learn: tuple[str, ...] = ()
 
     options: ClassVar[frozenset[str]] = frozenset({"decay_input"})
+    learnable: ClassVar[tuple[str, ...]] = ("tau", "v_threshold", "v_reset")
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
@@ -101,7 +104,7 @@ class ParametricLIFNode(_Node):
     ----------
     init_tau : first membrane time constant in steps, > 1.
     decay_input, v_threshold, v_reset : as in LIFNode.
-    surrogate, detach_reset : for training (see `evsim.training`).
+    surrogate, detach_reset, learn : for training (see `evsim.training`).
     """
 
     init_tau: Parameter = 2.0
@@ -110,32 +113,14 @@ class ParametricLIFNode(_Node):
     v_reset: Parameter | None = 0.0
     surrogate: Surrogate = Sigmoid()
     detach_reset: bool = False
+    learn: tuple[str, ...] = ("w",)
 
     limits: ClassVar[dict[str, tuple[float, bool, str]]] = {"init_tau": (1.0, False, "steps")}
     options: ClassVar[frozenset[str]] = frozenset({"decay_input"})
+    learnable: ClassVar[tuple[str, ...]] = ("w", "v_threshold", "v_reset")
+    disguises = {"w": ("init_tau", lambda w: 1.0 + np.exp(-w), lambda tau: -np.log(tau - 1.0))}  # noqa: RUF012
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
         w = -np.log(values["init_tau"] - 1.0)
         return self._leaky(values, 1.0 / (1.0 + np.exp(-w)), self.decay_input)
-
-    def learned(self) -> dict[str, NDArray[np.float32]]:
-        """w."""
-        return {"w": np.asarray(-np.log(np.asarray(self.init_tau, np.float64) - 1.0), np.float32)}
-
-    def with_learned(self, values: Mapping[str, Any]) -> "ParametricLIFNode":
-        """With another w."""
-        return replace(self, init_tau=1.0 + np.exp(-np.asarray(values["w"], np.float64)))
-
-    def parameter_gradients(
-        self, pre: NDArray[Any], spikes: NDArray[Any], gradient: NDArray[Any]
-    ) -> dict[str, NDArray[np.float32]]:
-        """dw = q (1 - q) * sum of dh * dh/dq, q = 1 / tau; dh/dq = (h - v) / q, or v_reset - v without decay_input."""
-        q = 1.0 / np.asarray(self.init_tau, np.float64)
-        rest: Any = 0.0 if self.v_reset is None else self.v_reset
-        after = pre - spikes * self.v_threshold if self.v_reset is None else np.where(spikes > 0, rest, pre)
-        before = np.concatenate([np.full_like(pre[:1], rest), after[:-1]])
-        dh = gradient / q if self.decay_input else gradient
-        by_q = (pre - before) / q if self.decay_input else rest - before
-        sums = (dh * by_q).sum(axis=(0, 1), dtype=np.float64)
-        return {"w": np.asarray(q * (1.0 - q) * (sums if q.ndim else sums.sum()), np.float32)}

@@ -68,13 +68,16 @@ class SpikingNeuron(StepNeuron):
     ----------
     threshold : v at which it spikes, > 0.
     decay : what is left of v after a step, in [0, 1].
-    surrogate, detach_reset : for training (see `evsim.training`).
+    surrogate, detach_reset, learn : for training (see `evsim.training`).
     """
 
     threshold: Parameter = 1.0
     decay: float = 0.9
     surrogate: Surrogate = ATan()
     detach_reset: bool = False
+    learn: tuple[str, ...] = ()
+
+    learnable: ClassVar[tuple[str, ...]] = ("threshold", "decay")
 
     limits: ClassVar[dict[str, tuple[float, bool, str]]] = {
         "threshold": (0.0, False, ""),

@@ -27,6 +27,8 @@ def make_layer(peer, file, case, number, surrogates=None):
         kwargs["multi_spike"] = kwargs.pop("spike_fn") == "MultiSpike"
     if "reset_fn" in kwargs:
         kwargs["reset"] = {"MembraneSubtract": "subtract", "MembraneReset": "zero"}[kwargs.pop("reset_fn")]
+    if kind != "ALIF":
+        kwargs["learn"] = tuple(name for name in ("tau_mem", "tau_syn") if name in kwargs)  # as sinabs does
     neurons = getattr(evsim.sinabs, kind.removesuffix("Recurrent"))(**kwargs)
     if not kind.endswith("Recurrent"):
         return neurons

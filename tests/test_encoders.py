@@ -228,3 +228,12 @@ def test_currents_and_signals_must_be_finite(name, value):
 def test_wrong_options_are_named(encode, words):
     with pytest.raises(ValueError, match=words):
         encode()
+
+
+def test_spike_times_are_linear_in_darkness():
+    times = encoders.spike_times(np.array([[[1.0, 0.75], [0.5, 0.2]], [[0.0, 0.21], [1.0, 0.0]]]), 20.0, threshold=0.2)
+    np.testing.assert_allclose(times, [[[0.0, 5.0, 10.0, np.inf], [np.inf, 15.8, 0.0, np.inf]]])
+    with pytest.raises(ValueError, match=r"spike_times: t_last is 0\.0; it must be above 0 ms"):
+        encoders.spike_times([[0.5]], 0)
+    with pytest.raises(ValueError, match=r"spike_times: x\[0, 0\] is 2.0; values must be in \[0, 1\]"):
+        encoders.spike_times([[2.0]], 5.0)

@@ -10,13 +10,20 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the ground up: a module imports from levels below its own only.
 LEVELS = [
-    ["_version", "aligned", "jit", "timetable"],
+    ["_version", "aligned", "interrupt", "jit", "timetable", "training.spikes"],
     ["versions", "philox", "dynamics", "lanes", "model", "analysis", "labelling", "decoding", "cuda_kernels.target"],
     ["plotting_frames", "plotting_style"],
     ["plotting_confusion", "plotting_layers", "plotting_recordings", "plotting_tiles"],
     ["distributions", "plotting", "tally", "learning", "cuda_kernels.machine_code"],
     ["checks", "plastic_dynamics", "cuda_kernels.phases", "encoding_kernels", "batch_model"],
-    ["surrogates", "training.losses", "training.optimizers", "training.schedules", "training.backward_kernels"],
+    [
+        "surrogates",
+        "training.losses",
+        "training.optimizers",
+        "training.schedules",
+        "training.backward_kernels",
+        "training.eventprop_kernels",
+    ],
     ["neurons"],
     [
         "arrival_kernels",
@@ -58,6 +65,7 @@ LEVELS = [
         "cuda_kernels.batch_engine",
         "build",
         "backend",
+        "layer_description",
         "layer_network",
         "layer_record",
         "layer_summary",
@@ -65,7 +73,12 @@ LEVELS = [
     ],
     ["sequential", "learner", "recorder", "cpu_engine", "cuda_kernels.engine", "synapse_list"],
     ["training.images"],
-    ["weights", "training.backward"],
+    ["training.record"],
+    ["weights", "training.stepwise"],
+    ["training.backward_pass"],
+    ["training.backward"],
+    ["training.eventprop"],
+    ["saved_network"],
     ["training.trainer"],
     ["diagnosis", "snapshots", "trained", "training"],
     ["simulation", "reference_networks"],
@@ -135,6 +148,8 @@ ONLY = {
     "training.losses": {"checks", "decoding"},
     "training.optimizers": {"checks", "jit"},
     "training.schedules": {"checks"},
+    "training.spikes": set(),
+    "training.eventprop_kernels": {"jit"},
 }
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix("evsim."): path

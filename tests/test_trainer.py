@@ -1,5 +1,8 @@
 """Training: the plain loop, the Trainer, interrupt and resume; any number of threads gives the same weights."""
 
+import signal
+
+import h5py
 import numpy as np
 import pytest
 
@@ -73,6 +76,43 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, monkeypatch):
         evsim.Trainer(net, evsim.BCEWithLogits(), evsim.Adam(lr=0.02), seed=4).resume(file)
 
 
+def test_ctrl_c_waits_for_the_end_of_a_batch(tmp_path, monkeypatch):
+    """A batch is learned as a whole or not at all, so that a resumed run is the uninterrupted one."""
+    whole = network()
+    expected = trainer(whole).fit(*points(), epochs=2, batch_size=20)
+    net, file = network(), tmp_path / "run.h5"
+    first = trainer(net)
+    update, calls = first.optimizer.update, []
+
+    def interrupted(*arguments):
+        calls.append(None)
+        if len(calls) == 14:
+            signal.raise_signal(signal.SIGINT)
+        return update(*arguments)
+
+    monkeypatch.setattr(first.optimizer, "update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        first.fit(*points(), epochs=2, batch_size=20, checkpoint=file)
+    assert len(calls) == 14
+    other = network()
+    second = trainer(other)
+    second.resume(file)
+    with pytest.raises(ValueError, match="batch_size is 10; the epoch to go on with has batches of 20"):
+        second.fit(*points(), epochs=2, batch_size=10)
+    assert second.fit(*points(), epochs=2, batch_size=20) == expected
+    for name, value in whole.parameters().items():
+        np.testing.assert_array_equal(other.parameters()[name], value)
+
+
+def test_history_is_in_the_checkpoint(tmp_path):
+    one, validated = trainer(network()), {"validation_loss", "validation_accuracy"}
+    history = one.fit(*points(40), epochs=2, validation=points(20, 2), checkpoint=tmp_path / "run.h5")
+    assert set(history) == {"loss", "accuracy", "rate.1", "silent.1"} | validated
+    with h5py.File(tmp_path / "run.h5") as file:
+        for name, values in history.items():
+            np.testing.assert_array_equal(file[f"history/{name}"][()], values)
+
+
 def test_the_plain_loop():
     net, loss, optimizer = network(), evsim.BCEWithLogits(), evsim.SGD(lr=0.5)
     x, y = points(50)
@@ -86,13 +126,42 @@ def test_the_plain_loop():
     assert values[-1] < 0.7 * values[0]
 
 
-def test_silent_layers_are_told():
+SILENT = "layer 1 (SpikingNeuron): its neurons spike 0 times a step, too seldom to learn; raise the weights before it"
+SATURATED = "layer 1 (SpikingNeuron): its neurons spike 1 times a step, nearly always; lower the weights before it"
+IDLE = "layer 1 (SpikingNeuron): 90 % of its neurons do not spike in a batch; raise the weights before it"
+
+
+@pytest.mark.parametrize(("bias", "n", "message"), [(0.0, 10, SILENT), (9.0, 10, SATURATED), (0.6, 1, IDLE)])
+def test_silent_and_saturated_layers_are_told(bias, n, message, monkeypatch, capsys):
+    net = network()
+    net[0].weight, net[0].bias = np.full((10, 2), 1e-3), np.where(np.arange(10) < n, bias, 0.0)
+    monkeypatch.setattr("evsim.training.trainer.IDLE", 0.85)
+    one = trainer(net)
+    one.optimizer.lr = 0.0
+    one.fit(*points(20), epochs=1, batch_size=20)
+    (line,) = one.diagnose()
+    assert message in line
+    assert message in capsys.readouterr().err
+
+
+def test_layers_are_looked_at_before_the_first_epoch_is_over(monkeypatch, capsys):
+    monkeypatch.setattr("evsim.training.trainer.FIRST_LOOK", 2)
     net = network()
     net[0].weight, net[0].bias = np.full((10, 2), 1e-3), np.zeros(10)
     one = trainer(net)
+    one.optimizer.lr = 0.0
+    one.fit(*points(60), epochs=1, batch_size=20)
+    assert capsys.readouterr().err.count(SILENT) == 2  # then, and at the end
+
+
+def test_several_spikes_a_step_are_not_too_many():
+    net = evsim.Sequential(evsim.Linear(2, 3), evsim.sinabs.IAF(), evsim.Linear(3, 1), evsim.sinabs.ExpLeak(5.0))
+    net[0].weight, net[0].bias = np.zeros((3, 2)), np.full(3, 2.0)
+    one = trainer(net)
     one.fit(*points(20), epochs=1, batch_size=20)
-    (line,) = one.diagnose()
-    assert "layer 1 (SpikingNeuron): its neurons spike 0 times a step, too seldom to learn; raise the weights" in line
+    assert one.history["rate.1"][0] > 1.0
+    assert "rate.3" not in one.history  # v, not spikes
+    assert one.diagnose() == []
 
 
 def test_what_cannot_be_trained_is_refused():

@@ -1,6 +1,13 @@
-"""Learning in layered networks by gradients: backpropagation through time, losses, optimisers, the Trainer."""
+"""Learning in layered networks by gradients: backpropagation through time, losses, optimisers, the Trainer.
+
+What neurons say of it: `surrogate`, taken for the derivative of a spike by v; `detach_reset`, whether the reset's share
+of that is left out; `learn`, names of their own constants that are learned as weights are, a number for all neurons or
+one each. A learned constant is "<layer>.<name>" among the network's parameters, kept as it is, so that a step may take
+it where it is not allowed, such as a threshold to 0: the next call then refuses it by name.
+"""
 
 from evsim.training.backward import Backward, forward
+from evsim.training.eventprop import EventBackward, EventSequential
 from evsim.training.losses import (
     BCEWithLogits,
     CountCrossEntropy,
@@ -10,6 +17,7 @@ from evsim.training.losses import (
     RateCrossEntropy,
     RateMSE,
     RateRegulariser,
+    SpikeTimeCrossEntropy,
 )
 from evsim.training.optimizers import (
     SGD,
@@ -33,6 +41,8 @@ __all__ = [
     "Backward",
     "CosineAnnealingLR",
     "CountCrossEntropy",
+    "EventBackward",
+    "EventSequential",
     "ExponentialLR",
     "FirstSpike",
     "Loss",
@@ -41,6 +51,7 @@ __all__ = [
     "RateCrossEntropy",
     "RateMSE",
     "RateRegulariser",
+    "SpikeTimeCrossEntropy",
     "StepLR",
     "Trainer",
     "clip_gradients",

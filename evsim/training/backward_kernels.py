@@ -19,7 +19,7 @@ LANES = 16
 
 @compile_kernel
 def through_neurons(
-    pre, count, slope, given, value, start, step, soft, detach, filtered, spiking, first, stop, gradient, dv, di
+    pre, count, slope, given, value, start, step, soft, detach, filtered, spiking, first, stop, gradient, all_dv, all_di
 ):  # fmt: skip
     """From the gradient of a layer's output to that of its input x, for samples [first, stop).
 
@@ -38,7 +38,7 @@ def through_neurons(
     given : the gradient of the output.
     value, start, step : coefficients of the layer, as in BatchModel.
     gradient : dx, written.
-    dv, di : (n,), scratch.
+    all_dv, all_di : (B, n), dv and di of the step behind the last one; then of the first one.
     """
     n_steps, n = pre.shape[0], u64(pre.shape[2])
     at_leak, at_reset, at_v_min = u64(start[LEAK]), u64(start[V_RESET]), u64(start[V_MIN])
@@ -47,23 +47,23 @@ def through_neurons(
     by_leak, by_reset, by_v_min, by_jump = u64(step[LEAK]), u64(step[V_RESET]), u64(step[V_MIN]), u64(step[JUMP])
     by_gain, by_coupling, by_decay = u64(step[GAIN]), u64(step[COUPLING]), u64(step[DECAY])
     for b in range(first, stop):
-        dv[:] = f32(0.0)
-        di[:] = f32(0.0)
+        dv, di = all_dv[b], all_di[b]
         for back in range(n_steps):
             t = n_steps - 1 - back
             h, s, d, ds, dx = pre[t, b], count[t, b], slope[t, b], given[t, b], gradient[t, b]
             for i in range(n):
-                v_reset = value[at_reset + by_reset * i]
+                v_reset, spikes = value[at_reset + by_reset * i], f32(s[i])
                 through_reset = f32(0.0) if detach else d[i]
                 if not spiking:
                     keeps = f32(1.0)
                 elif soft:
                     keeps = f32(1.0) - through_reset * v_reset
                 else:
-                    keeps = (f32(1.0) if s[i] == f32(0.0) else f32(0.0)) + through_reset * (v_reset - h[i])
+                    keeps = f32(1.0) - spikes if spikes < f32(1.0) else f32(0.0)
+                    keeps += through_reset * (v_reset - h[i])
                 v = h[i]
                 if spiking:
-                    v = h[i] - s[i] * v_reset if soft else (h[i] if s[i] == f32(0.0) else v_reset)
+                    v = h[i] - spikes * v_reset if soft else (h[i] if spikes == f32(0.0) else v_reset)
                 goes_on = dv[i] if v > value[at_v_min + by_v_min * i] else f32(0.0)
                 dh = (ds[i] * d[i] if spiking else ds[i]) + goes_on * keeps
                 dx[i] = value[at_jump + by_jump * i] * dh
@@ -74,74 +74,82 @@ def through_neurons(
 
 
 @compile_kernel
-def list_events(frames, sample, start, index, times):
-    """The units of a sample that are not zero in each step: start (T + 1,), index, and how often (or how much).
+def list_events(frames, first, stop, start, index, times):
+    """The units of samples [first, stop) that are not zero: start (samples * T + 1,), index, and how often (or much).
 
-    Returns how many there are; where they do not fit, only that.
+    Those of the b-th sample in step t are index[start[b * T + t] : start[b * T + t + 1]]. Returns how many there are;
+    where they do not fit, only that.
     """
     n_steps, n = frames.shape[0], frames.shape[2]
     stored = 0
-    for t in range(n_steps):
-        start[t] = stored
-        frame = frames[t, sample]
-        for i in range(n):
-            if frame[i] != f32(0.0):
-                if stored < index.size:
-                    index[stored] = i
-                    times[stored] = frame[i]
-                stored += 1
-    start[n_steps] = stored
+    for b in range(first, stop):
+        for t in range(n_steps):
+            start[(b - first) * n_steps + t] = stored
+            frame = frames[t, b]
+            for i in range(n):
+                if frame[i] != 0:
+                    if stored < index.size:
+                        index[stored] = i
+                        times[stored] = frame[i]
+                    stored += 1
+    start[(stop - first) * n_steps] = stored
     return stored
 
 
 @compile_kernel
-def add_linear_gradient(start, index, times, gradient, sample, weight_gradient, dx):
+def add_linear_gradient(start, index, times, gradient, sample, n_samples, weight_gradient, dx):
     """weight_gradient (sources, targets) += each source's spikes times gradient (T, B, targets), tile by tile.
 
-    The targets of weight_gradient are filled up to a multiple of LANES, for loops without a remainder; dx (TILE,) is
-    scratch.
+    For `n_samples` from `sample` on, whose events are as list_events has them (no `times`: once each); the last step
+    first, so that a run can be added in parts. The targets of weight_gradient are filled up to a multiple of LANES,
+    for loops without a remainder; dx (TILE,) is scratch.
     """
     n_steps, n_out = gradient.shape[0], u64(gradient.shape[2])
     for first in range(u64(0), u64(weight_gradient.shape[1]), u64(TILE)):
         n = min(u64(TILE), u64(weight_gradient.shape[1]) - first)
-        for t in range(n_steps):
-            for i in range(n):
-                dx[i] = gradient[t, sample, first + i] if first + i < n_out else f32(0.0)
-            for e in range(start[t], start[t + 1]):
-                j, x = u64(index[e]), times[e]
+        for back in range(n_steps):
+            t = n_steps - 1 - back
+            for b in range(n_samples):
+                row = b * n_steps + t
                 for i in range(n):
-                    weight_gradient[j, first + i] += x * dx[i]
+                    dx[i] = gradient[t, sample + b, first + i] if first + i < n_out else f32(0.0)
+                for e in range(start[row], start[row + 1]):
+                    j, x = u64(index[e]), times[e] if times.size > 0 else f32(1.0)
+                    for i in range(n):
+                        weight_gradient[j, first + i] += x * dx[i]
 
 
 @compile_kernel
 def add_convolution_gradient(
-    start, index, times, gradient, sample, in_columns, in_channels, out_rows, out_columns, stride, padding, dilation,
-    weight_gradient,
+    start, index, times, gradient, sample, n_samples, in_columns, in_channels, out_rows, out_columns, stride, padding,
+    dilation, weight_gradient,
 ):  # fmt: skip
     """The same for a convolution: weight_gradient (source channel of a group, row, column, target channel)."""
     n_steps = gradient.shape[0]
     group_in, kernel_rows, kernel_columns, n_out = weight_gradient.shape
-    n_groups = in_channels // group_in
-    group_out = n_out // n_groups
-    for t in range(n_steps):
-        dx = gradient[t, sample]
-        for e in range(start[t], start[t + 1]):
-            place = i64(index[e]) // in_channels
-            channel = i64(index[e]) - place * in_channels
-            y, x = place // in_columns, place % in_columns
-            group = channel // group_in
-            c = channel - group * group_in
-            for a in range(kernel_rows):
-                below = y + padding[0] - a * dilation[0]
-                i = below // stride[0]
-                if below < 0 or i * stride[0] != below or i >= out_rows:
-                    continue
-                for b in range(kernel_columns):
-                    right = x + padding[1] - b * dilation[1]
-                    j = right // stride[1]
-                    if right < 0 or j * stride[1] != right or j >= out_columns:
+    group_out = n_out // (in_channels // group_in)
+    for back in range(n_steps):
+        t = n_steps - 1 - back
+        for sample_of in range(n_samples):
+            dx, row = gradient[t, sample + sample_of], sample_of * n_steps + t
+            for e in range(start[row], start[row + 1]):
+                times_e = times[e] if times.size > 0 else f32(1.0)
+                place = i64(index[e]) // in_channels
+                channel = i64(index[e]) - place * in_channels
+                y, x = place // in_columns, place % in_columns
+                group = channel // group_in
+                c = channel - group * group_in
+                for a in range(kernel_rows):
+                    below = y + padding[0] - a * dilation[0]
+                    i = below // stride[0]
+                    if below < 0 or i * stride[0] != below or i >= out_rows:
                         continue
-                    source = dx[(i * out_columns + j) * n_out + group * group_out :]
-                    row = weight_gradient[c, a, b, group * group_out :]
-                    for o in range(u64(group_out)):
-                        row[o] += times[e] * source[o]
+                    for b in range(kernel_columns):
+                        right = x + padding[1] - b * dilation[1]
+                        j = right // stride[1]
+                        if right < 0 or j * stride[1] != right or j >= out_columns:
+                            continue
+                        source = dx[(i * out_columns + j) * n_out + group * group_out :]
+                        target = weight_gradient[c, a, b, group * group_out :]
+                        for o in range(u64(group_out)):
+                            target[o] += times_e * source[o]

@@ -11,16 +11,30 @@ from evsim.layers import Connection, Conv2d
 
 F4 = NDArray[np.float32]
 CHUNK = 2**22  # entries of a matrix product made at a time
+STEPS_AT_ONCE = 16  # of a matrix product: few enough for parts of a run, and enough for speed
 
 
 def source_gradient(connection: Connection, node: Node, gradient: F4) -> F4:
-    """The gradient of what enters a connection, from that of its targets; both (T, B, units)."""
+    """The gradient of what enters a connection, from that of its targets; both (T, B, units).
+
+    A product for every STEPS_AT_ONCE steps: its rounding then does not depend on T.
+    """
     scale = np.float32(node.scale_in)
-    frames = gradient.reshape(-1, gradient.shape[2])
-    if not isinstance(connection, Conv2d):
-        made = frames @ (connection.weight[:, node.order_in] * scale)
-        return made.reshape(*gradient.shape[:2], node.order_in.size)
-    row = node.row
+    n_steps, n_samples, _ = gradient.shape
+    made = np.empty((n_steps, n_samples, node.order_in.size), np.float32)
+    weight = np.empty(0) if isinstance(connection, Conv2d) else connection.weight[:, node.order_in] * scale
+    for first in range(0, n_steps, STEPS_AT_ONCE):
+        part = slice(first, first + STEPS_AT_ONCE)
+        frames, target = (each[part].reshape(-1, each.shape[2]) for each in (gradient, made))
+        if isinstance(connection, Conv2d):
+            target[:] = _convolved_back(connection, node.row, frames, scale)
+        else:
+            np.matmul(frames, weight, out=target)
+    return made
+
+
+def _convolved_back(connection: Conv2d, row: NDArray[np.int64], frames: F4, scale: np.float32) -> F4:
+    """The gradient of a convolution's source frames, from that of its targets' frames; (frames, units)."""
     rows, columns, channels = (int(row[j]) for j in (bm.IN_ROWS, bm.IN_COLUMNS, bm.IN_CHANNELS))
     out = int(row[bm.OUT_ROWS]), int(row[bm.OUT_COLUMNS])
     pad, stride, dilation = connection.padding, connection.stride, connection.dilation
@@ -40,7 +54,7 @@ def source_gradient(connection: Connection, node: Node, gradient: F4) -> F4:
                     padded[:, ys, xs, g] += part[:, :, :, g] @ weight
         inner = padded[:, pad[0] : pad[0] + rows, pad[1] : pad[1] + columns]
         made[first : first + at_once] = inner.reshape(len(part), rows, columns, channels)
-    return made.reshape(*gradient.shape[:2], -1)
+    return made.reshape(len(frames), -1)
 
 
 def pool_gradient(row: NDArray[np.int64], before: F4, after: F4, gradient: F4) -> F4:

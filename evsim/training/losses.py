@@ -31,10 +31,11 @@ __all__ = [
     "RateCrossEntropy",
     "RateMSE",
     "RateRegulariser",
+    "SpikeTimeCrossEntropy",
 ]
 
 Doubles = NDArray[np.float64]
-Gradient = NDArray[np.float32]
+Gradient = NDArray[Any]  # float32; float64 by spike times
 
 
 class Loss(ABC):
@@ -196,6 +197,53 @@ class FirstSpike(Loss):
     def predict(self, output: Any) -> NDArray[np.int64]:
         """The unit that spikes first; of several the one with the most spikes; NONE (-1) without any."""
         return predict_first_spike(output)
+
+
+@dataclass(frozen=True)
+class SpikeTimeCrossEntropy(Loss):
+    """mean over b of -log softmax(-t_b / tau)[target_b] + late * (exp(t_b,target / tau_late) - 1).
+
+    For the output (1, B, N) of an `EventSequential`: t is the time in ms of each unit's first spike, or the duration
+    where there is none. The second term makes right spikes come early. predict gives the unit that spikes first, NONE
+    where all times are the same. Source: Göltz et al. 2021, Nat. Mach. Intell. 3:823; Wunderlich & Pehle 2021,
+    Sci. Rep. 11:12829.
+
+    Parameters
+    ----------
+    tau : ms; a spike by so much earlier has e times the odds.
+    late, tau_late : factor and time constant (ms) of the second term.
+    """
+
+    tau: float = 1.0
+    late: float = 0.0
+    tau_late: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("tau", "tau_late"):
+            number("SpikeTimeCrossEntropy", name, getattr(self, name), low=0.0, inclusive=False, unit="ms")
+        number("SpikeTimeCrossEntropy", "late", self.late, low=0.0)
+
+    def __call__(self, output: Any, target: Any) -> tuple[float, Doubles]:
+        """The loss, and its gradient by the output."""
+        t = self._times(output)
+        classes = _classes("SpikeTimeCrossEntropy", target, t.shape)
+        value, slope = _cross_entropy(-t / self.tau, classes)
+        rows = np.arange(len(t))
+        grown = np.exp(t[rows, classes] / self.tau_late)
+        gradient = -slope / self.tau
+        gradient[rows, classes] += self.late / self.tau_late * grown / len(t)
+        return value + self.late * float(np.mean(grown - 1.0)), gradient[np.newaxis]
+
+    def predict(self, output: Any) -> NDArray[np.int64]:
+        """The unit that spikes first; NONE (-1) where all times are the same."""
+        t = self._times(output)
+        return np.where(np.ptp(t, axis=1) > 0.0, t.argmin(axis=1), NONE)
+
+    def _times(self, output: Any) -> Doubles:
+        t = _checked("SpikeTimeCrossEntropy", output)
+        if len(t) != 1:
+            raise ValueError(f"SpikeTimeCrossEntropy: output has shape {t.shape}; it must be (1, B, N), times in ms")
+        return numbers("SpikeTimeCrossEntropy", "output", t, t.shape)[0]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """`Trainer`: epochs and batches, evaluation, the best model, history, interrupt and resume."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,15 +12,18 @@ from tqdm import tqdm
 
 from evsim import checks
 from evsim.batches import shuffled
+from evsim.interrupt import Interrupt
 from evsim.io.training_file import read_training, write_training
 from evsim.layers import Recurrent
-from evsim.neurons import NeuronModel
 from evsim.sequential import Sequential
 from evsim.training.backward import forward
+from evsim.training.eventprop import EventSequential
 from evsim.training.losses import Loss, RateRegulariser
 from evsim.training.optimizers import Optimizer, clip_gradients
 
 SILENT, SATURATED = 1e-3, 0.9  # spikes of a neuron in a step, below and above which a layer is told
+IDLE = 0.9  # share of a layer's neurons without a spike in a batch, above which it is told
+FIRST_LOOK = 100  # batches of the first epoch after which layers are looked at; later on after each epoch
 
 Encoder = Callable[[NDArray[Any], int], Any]
 
@@ -34,7 +38,7 @@ class Position:
 
 
 class Trainer:
-    """Trains a `Sequential` by backpropagation through time.
+    """Trains a `Sequential` by backpropagation through time, an `EventSequential` by EventProp.
 
         trainer = evsim.Trainer(net, loss=evsim.RateMSE(), optimizer=evsim.Adam(lr=1e-3),
                                 encoder=lambda x, first: evsim.encoders.poisson(x, 100, seed=1, first_sample=first))
@@ -44,7 +48,7 @@ class Trainer:
 
     Parameters
     ----------
-    net : Sequential
+    net : Sequential or EventSequential
     loss : a loss of `evsim.training`, of the output (T, B, ...) and the targets of a batch.
     optimizer : SGD, Adam, AdamW.
     encoder : callable (x (B, ...), number of the first sample) -> input of T steps, optional
@@ -56,17 +60,21 @@ class Trainer:
         Largest norm of all gradients together.
     regularisers : {layer index: RateRegulariser}, optional
         Penalties on the rates of layers.
+    checkpoint_every : int, optional
+        Steps from one kept state to the next: memory then does not grow with T; see `evsim.training.forward`.
     seed : int
         Of the order of samples.
 
     Attributes
     ----------
-    history : {"loss": [...], "accuracy": [...], "rate.<layer>": [...], "validation_loss": ...}, one entry an epoch.
+    history : one entry an epoch of "loss", "accuracy", "validation_loss", "validation_accuracy", and of each spiking
+        layer "rate.<layer>", spikes of a neuron in a step, and "silent.<layer>", the share of its neurons that do not
+        spike in a batch.
     """
 
     def __init__(
         self,
-        net: Sequential,
+        net: Sequential | EventSequential,
         loss: Loss,
         optimizer: Optimizer,
         encoder: Encoder | None = None,
@@ -74,6 +82,7 @@ class Trainer:
         clip_norm: float | None = None,
         regularisers: Mapping[int, RateRegulariser] | None = None,
         seed: int = 0,
+        checkpoint_every: int | None = None,
     ) -> None:
         self.net, self.loss, self.optimizer = net, loss, optimizer
         self.encoder = encoder if encoder is not None else _swap_axes
@@ -81,23 +90,27 @@ class Trainer:
         self.clip_norm = clip_norm
         self.regularisers = dict(regularisers or {})
         self.seed = checks.size("Trainer", "seed", seed, high=2**64 - 1)
+        if checkpoint_every is not None:
+            checks.size("Trainer", "checkpoint_every", checkpoint_every, 1)
+        self.checkpoint_every = checkpoint_every
         self.history: dict[str, list[float]] = {}
         self._position = Position()
-        self._neurons = [i for i, layer in enumerate(net) if isinstance(layer, NeuronModel | Recurrent)]
 
     def train_batch(self, x: Any, y: Any, first_sample: int = 0, factor: float = 1.0) -> dict[str, float]:
         """One step on a batch; returns loss, accuracy and the rate of each neuron layer."""
         self.net.reset()
-        output, backward = forward(self.net, self.encoder(x, first_sample))
+        output, backward = forward(self.net, self.encoder(x, first_sample), checkpoint_every=self.checkpoint_every)
         loss, gradient = self.loss(output, y)
         figures = {"accuracy": float(np.mean(self.loss.predict(output) == _classes(y)))}
         layers = {}
-        for index in self._neurons:
-            spikes = backward.frames(index)
-            figures[f"rate.{index}"] = float(spikes.mean())
+        for index, rate in backward.rates().items():
+            figures[f"rate.{index}"] = float(rate.mean())
+            figures[f"silent.{index}"] = float(np.mean(rate == 0.0))
             if index in self.regularisers:
-                penalty, layers[index] = self.regularisers[index](spikes)
+                penalty, slope = self.regularisers[index](rate[np.newaxis, np.newaxis])
                 loss += penalty
+                frames = output.shape[:2]
+                layers[index] = np.broadcast_to(slope / (frames[0] * frames[1]), (*frames, *rate.shape))
         gradients = backward(gradient, layers)
         if self.clip_norm is not None:
             gradients = clip_gradients(gradients, self.clip_norm)
@@ -134,9 +147,18 @@ class Trainer:
         batch_size : samples of a batch; the last one of an epoch may be smaller.
         validation : (x, y) to evaluate after each epoch.
         checkpoint : HDF5 file written after each epoch, and at an interrupt (Ctrl-C); `resume` goes on from it.
-        best : HDF5 file of the parameters with the best accuracy: of validation, where there is one.
+        best : HDF5 file of the network with the best accuracy, as `net.save` writes it: of validation, where there is
+            one.
         """
         checks.size("fit", "batch_size", batch_size, 1)
+        done = self._position
+        if done.batch and done.sums["samples"] != done.batch * batch_size:
+            raise ValueError(
+                f"fit: batch_size is {batch_size}; the epoch to go on with has batches of "
+                f"{done.sums['samples'] / done.batch:g}"
+            )
+        if best is not None:
+            self.net.describe()  # refuses what a file cannot hold, before anything is learned
         if len(x) != len(y):
             raise ValueError(f"fit: there are {len(x)} samples and {len(y)} targets; there must be as many of each")
         n_batches = -(-len(x) // batch_size)
@@ -176,9 +198,17 @@ class Trainer:
         name = f"epoch {position.epoch + 1}"
         with tqdm(total=n_batches, initial=position.batch, desc=name, unit="batch", disable=None) as bar:
             while position.batch < n_batches:
-                self._step(x, y, order, batch_size, factor)
-                bar.set_postfix(self._means(), refresh=False)
+                interrupt = Interrupt()
+                with interrupt:
+                    self._step(x, y, order, batch_size, factor)
+                if interrupt.seen:
+                    raise KeyboardInterrupt
+                means = self._means()
+                shown = {name: round(value, 4) for name, value in means.items() if not name.startswith("silent")}
+                bar.set_postfix(shown, refresh=False)
                 bar.update()
+                if (position.epoch, position.batch) == (0, FIRST_LOOK):
+                    _tell(_diagnose(self.net, means))
 
     def _step(self, x: Any, y: Any, order: NDArray[np.int64], batch_size: int, factor: float) -> None:
         position = self._position
@@ -191,11 +221,10 @@ class Trainer:
 
     def _means(self) -> dict[str, float]:
         sums = self._position.sums
-        return {name: round(value / sums["samples"], 4) for name, value in sums.items() if name != "samples"}
+        return {name: value / sums["samples"] for name, value in sums.items() if name != "samples"}
 
     def _end_epoch(self, validation: tuple[Any, Any] | None, best: str | Path | None) -> None:
-        sums = self._position.sums
-        figures = {name: value / sums["samples"] for name, value in sums.items() if name != "samples"}
+        figures = self._means()
         if validation is not None:
             figures.update({f"validation_{name}": value for name, value in self.evaluate(*validation).items()})
         for name, value in figures.items():
@@ -203,27 +232,44 @@ class Trainer:
         judged = self.history["validation_accuracy" if validation is not None else "accuracy"]
         self._position = Position(self._position.epoch + 1)
         if best is not None and judged[-1] == max(judged):
-            self.save(best)
-        for line in self.diagnose():
-            tqdm.write(line)
+            self.net.save(best, overwrite=True)
+        _tell(self.diagnose())
 
     def diagnose(self) -> list[str]:
         """Layers that were silent or saturated in the last epoch, with what to change."""
-        lines = []
-        for index in self._neurons:
-            rates = self.history.get(f"rate.{index}")
-            label = f"layer {index} ({type(self.net[index]).__name__})"
-            if rates and rates[-1] < SILENT:
-                lines.append(
-                    f"{label}: its neurons spike {rates[-1]:.2g} times a step, too seldom to learn; raise the weights "
-                    "before it, or lower its threshold"
-                )
-            elif rates and rates[-1] > SATURATED:
-                lines.append(
-                    f"{label}: its neurons spike {rates[-1]:.2g} times a step, nearly always; lower the weights before "
-                    "it, or raise its threshold"
-                )
-        return lines
+        return _diagnose(self.net, {name: values[-1] for name, values in self.history.items()})
+
+
+def _diagnose(net: Sequential | EventSequential, figures: Mapping[str, float]) -> list[str]:
+    """What is wrong with the rates of layers."""
+    lines = []
+    for index, layer in enumerate(net):
+        rate, idle = figures.get(f"rate.{index}"), figures.get(f"silent.{index}", 0.0)
+        if rate is None:
+            continue
+        neurons = layer.neurons if isinstance(layer, Recurrent) else layer
+        label = f"layer {index} ({type(layer).__name__})"
+        if rate < SILENT:
+            lines.append(
+                f"{label}: its neurons spike {rate:.2g} times a step, too seldom to learn; raise the weights before "
+                "it, or lower its threshold"
+            )
+        elif rate > SATURATED and not getattr(neurons, "multi_spike", False):
+            lines.append(
+                f"{label}: its neurons spike {rate:.2g} times a step, nearly always; lower the weights before it, or "
+                "raise its threshold"
+            )
+        elif idle > IDLE:
+            lines.append(
+                f"{label}: {100 * idle:.0f} % of its neurons do not spike in a batch; raise the weights before it, or "
+                "lower its threshold"
+            )
+    return lines
+
+
+def _tell(lines: list[str]) -> None:
+    for line in lines:
+        tqdm.write(line, file=sys.stderr)
 
 
 def _classes(y: Any) -> NDArray[Any]:
