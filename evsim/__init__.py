@@ -1,6 +1,6 @@
 """evsim: an event-driven spiking-network simulator."""
 
-from evsim import decoding, encoders, labelling, sinabs, snntorch, spikingjelly, training
+from evsim import decoding, encoders, labelling, nir, sinabs, snntorch, spikingjelly, training
 from evsim._version import __version__
 from evsim.batch_input import EventInput, PoissonInput, RepeatedInput
 from evsim.batches import batches
@@ -19,6 +19,8 @@ from evsim.io.recording import open_recording
 from evsim.layers import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, MaxPool2d, Recurrent, SumPool2d
 from evsim.network import Network
 from evsim.neurons import IAF, LIF
+from evsim.nir_export import NIRWarning, to_nir
+from evsim.nir_import import from_nir
 from evsim.plasticity import PairSTDP
 from evsim.sequential import Sequential
 from evsim.simulation import Simulation
@@ -76,6 +78,7 @@ __all__ = [
     "Loss",
     "MaxPool2d",
     "MeanCrossEntropy",
+    "NIRWarning",
     "Network",
     "Optimizer",
     "PairSTDP",
@@ -108,8 +111,10 @@ __all__ = [
     "fixed_indegree",
     "fixed_outdegree",
     "fixed_total_number",
+    "from_nir",
     "labelling",
     "lognormal",
+    "nir",
     "normal",
     "one_to_one",
     "open_recording",
@@ -118,6 +123,7 @@ __all__ = [
     "sinabs",
     "snntorch",
     "spikingjelly",
+    "to_nir",
     "training",
     "uniform",
     "write_event_stream",
