@@ -78,7 +78,7 @@ def flatten_graph(graph: Any, dt: float) -> tuple[dict[str, Vertex], set[Edge]]:
     inputs = [vertex for vertex in vertices.values() if vertex.kind == "Input"]
     if not inputs:
         raise ValueError("graph: it has no Input; add one, and an edge from it to the first node")
-    _give_shapes(vertices, inputs)
+    vertices = _give_shapes(vertices, inputs)
     return vertices, _find_feedback(vertices, dt)
 
 
@@ -164,8 +164,9 @@ def _find_feedback(vertices: dict[str, Vertex], dt: float) -> set[Edge]:
     return feedback
 
 
-def _give_shapes(vertices: dict[str, Vertex], inputs: list[Vertex]) -> None:
-    """Follow all edges from the Inputs."""
+def _give_shapes(vertices: dict[str, Vertex], inputs: list[Vertex]) -> dict[str, Vertex]:
+    """Follow all edges from the Inputs; returns the nodes in the order in which they are reached."""
+    reached = {vertex.name: vertex for vertex in inputs}
     ahead = list(inputs)
     for vertex in inputs:
         given = (vertex.node.input_type or {}).get("input")
@@ -180,6 +181,7 @@ def _give_shapes(vertices: dict[str, Vertex], inputs: list[Vertex]) -> None:
             if target.shape is None:
                 target.shape_in = source.shape
                 target.shape = _shape_out(target, edge, source.shape)
+                reached[target.name] = target
                 ahead.append(target)
             elif target.shape_in != source.shape:
                 raise ValueError(
@@ -188,6 +190,7 @@ def _give_shapes(vertices: dict[str, Vertex], inputs: list[Vertex]) -> None:
     for vertex in vertices.values():
         if vertex.shape is None:
             raise ValueError(f"{vertex.label}: no way leads to it from an Input; add an edge")
+    return reached
 
 
 def _shape_out(vertex: Vertex, edge: str, shape: Shape) -> Shape:

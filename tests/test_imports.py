@@ -75,7 +75,7 @@ LEVELS = [
     ["simulation", "reference_networks"],
     ["nir_projections"],
     ["nir_export"],
-    ["experiment", "cuda_kernels.kernel_table"],
+    ["experiment", "nir_command", "cuda_kernels.kernel_table"],
     ["__main__", "__init__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
