@@ -130,8 +130,10 @@ def _run_layers(net: Sequential, x: NDArray[Any], out: Path) -> str:
 
 def _run_network(net: NIRNetwork, given: list[str], out: Path, backend: str) -> str:
     """A recording of the spikes of all neurons, and of v of those that do not spike."""
-    names = list(net.inputs)
-    named = dict(each.split("=", 1) if "=" in each else (names[0], each) for each in given)
+    names, named = list(net.inputs), {}
+    for each in given:
+        name, equals, path = each.partition("=")
+        named[name if equals else names[0]] = path if equals else each
     if sorted(named) != sorted(names) or len(named) != len(given):
         raise ValueError(f"--input is given for {', '.join(named)}; it must be given once for each of {', '.join(names)}")
     arrays = {name: _load(path) for name, path in named.items()}

@@ -13,7 +13,7 @@ from evsim.neuron_checks import check_neurons
 from evsim.neurons import NeuronModel
 from evsim.nir_graph import NEURONS, PARAMETERS, SILENT, Edge, Vertex, flatten_graph
 from evsim.nir_layers import scale_layer
-from evsim.nir_network import NIRNetwork, make_network
+from evsim.nir_network import NIRNetwork, delay_steps, make_network
 from evsim.sequential import Sequential
 
 __all__ = ["from_nir"]
@@ -139,7 +139,7 @@ def _make_sequential(
         raise _NoChainError(f"{vertices[min(missing)].label} lies beside the chain from Input to Output")
     layers: list[Layer | NeuronModel] = []
     for position, vertex in enumerate(chain[:-1]):
-        layers += _layers_of(vertex, chain[position + 1], models, loops)
+        layers += _layers_of(vertex, chain[position + 1], models, loops, dt / MS)
     if not layers:
         raise ValueError(f"graph: nothing lies between {vertices[start].label} and {vertices[at].label}")
     net = Sequential(*layers, dt=dt, backend=backend, threads=threads)
@@ -174,7 +174,7 @@ def _loops(vertices: dict[str, Vertex], feedback: set[Edge]) -> dict[str, tuple[
 
 
 def _layers_of(
-    vertex: Vertex, behind: Vertex, models: Models, loops: dict[str, tuple[Linear, list[str]]]
+    vertex: Vertex, behind: Vertex, models: Models, loops: dict[str, tuple[Linear, list[str]]], dt: float
 ) -> list[Layer | NeuronModel]:
     """What a node is in a Sequential; a Scale is taken into the neurons behind it where they have a gain."""
     assert vertex.shape is not None
@@ -195,6 +195,9 @@ def _layers_of(
         if len(vertex.shape) != 1:
             raise _NoChainError(f"{vertex.label} leaves more than one dimension, {vertex.shape}")
         return [] if vertex.shape_in == vertex.shape else [Flatten()]
-    if vertex.layer is None:
-        raise _NoChainError(f"{vertex.label} is no layer of a Sequential")
+    if vertex.kind == "Delay":
+        if delay_steps(vertex, dt).any():
+            raise _NoChainError(f"{vertex.label} delays by a step or more")
+        return []
+    assert vertex.layer is not None
     return [vertex.layer]

@@ -13,6 +13,7 @@ from evsim.nir_graph import PARAMETERS
 
 __all__ = ["Neurons", "make_neurons", "narrow"]
 
+VALUE = {"tau_syn": "tau_syn.syn"}  # parameters that have another name among the resolved ones
 NO_LEAK = 2.0**60  # steps: v then falls by less than float32 can tell
 
 
@@ -52,10 +53,12 @@ def make_neurons(package: Any, neurons: Neurons, dt: float, method: str) -> tupl
         return package.Threshold(spread(narrow(neurons.values["threshold"]))), []
     if type(model).__module__ == nir.__name__:
         kind = type(model).__name__
-        own = {name: getattr(model, name) for name in PARAMETERS[kind]}
+        own = {name: neurons.values[VALUE.get(name, name)] for name in PARAMETERS[kind]}
         lost = ["reset by subtraction"] if "subtract" in neurons.values else []
         metadata = {SUBTRACT: np.atleast_1d(neurons.values["subtract"])} if lost else {}
-        return getattr(package, kind)(**{k: spread(value) for k, value in own.items()}, metadata=metadata), lost
+        return getattr(package, kind)(
+            **{name: spread(narrow(value)) for name, value in own.items()}, metadata=metadata
+        ), lost
     c = model.coefficients(neurons.values, neurons.dt)
     lost = _without_place(neurons, c)
     kind, parameters = _solve(neurons, c, dt, method, lost)

@@ -23,7 +23,7 @@ from evsim.neurons import Coefficients, NeuronModel, Values
 from evsim.nir_graph import NEURONS, SILENT, Edge, Vertex
 from evsim.step_neurons import StepNeuron
 
-__all__ = ["Inlet", "NIRNetwork", "make_network"]
+__all__ = ["Inlet", "NIRNetwork", "delay_steps", "make_network"]
 
 BIAS = ""  # stands for the source of biases where populations are named
 
@@ -133,11 +133,11 @@ def _own(vertex: Vertex, dt: float) -> tuple[Paths, Paths | None]:
     if vertex.kind == "Scale":
         own.weight = np.broadcast_to(np.asarray(vertex.value("scale"), np.float64), (n,))
     elif vertex.kind == "Delay":
-        own.delay = _steps(vertex, dt)
+        own.delay = delay_steps(vertex, dt)
     return own, None
 
 
-def _steps(vertex: Vertex, dt: float) -> NDArray[np.int64]:
+def delay_steps(vertex: Vertex, dt: float) -> NDArray[np.int64]:
     """The delays of a Delay in whole steps."""
     delay = np.broadcast_to(np.asarray(vertex.value("delay"), np.float64), (vertex.size,))
     if not np.isfinite(delay).all() or (delay < 0.0).any():

@@ -91,9 +91,9 @@ class _Adder:
                 f"{owner}: a dense matrix of {target.size} x {source.size} is too large for NIR; it must have at most "
                 f"{MOST_ENTRIES} entries"
             )
-        if projection.rule.code not in (ALL_TO_ALL, ONE_TO_ONE) and len({*zip(pre, post, strict=True)}) < (
-            target.size * source.size
-        ):
+        pairs = np.unique(pre * target.size + post).size
+        regular = projection.rule.code in (ALL_TO_ALL, ONE_TO_ONE)
+        if not regular and pairs < len(projection.source) * len(projection.target):
             self.lost.append(f"{owner}: sparse weights ({projection.rule.name}; a dense matrix holds them)")
         for late in np.unique(steps):
             chosen = steps == late
@@ -121,6 +121,7 @@ class _Adder:
 
     def _put(self, name: str, before: str, node: Any) -> str:
         """Add a node behind another; returns its name, which is new."""
+        name = name.replace("/", "|")  # which HDF5 would take for a group
         new, number = name, 1
         while new in self.nodes:
             number += 1

@@ -99,8 +99,10 @@ def _node(tree: Any, source: str, name: str) -> Any:
     try:
         return nir.dict2NIRNode(tree)
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        why = "which NIR does not know" if isinstance(error, AssertionError) and not str(error) else str(error)
-        raise ValueError(f"{source}: node {name!r} has type {kind!r}, {why}") from error
+        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(
+            f"{source}: node {name!r} of type {kind!r} cannot be: {why or 'NIR has no such type'}"
+        ) from error
 
 
 def _text(name: Any) -> str:
