@@ -135,7 +135,9 @@ def _run_network(net: NIRNetwork, given: list[str], out: Path, backend: str) -> 
         name, equals, path = each.partition("=")
         named[name if equals else names[0]] = path if equals else each
     if sorted(named) != sorted(names) or len(named) != len(given):
-        raise ValueError(f"--input is given for {', '.join(named)}; it must be given once for each of {', '.join(names)}")
+        raise ValueError(
+            f"--input is given for {', '.join(named)}; it must be given once for each of {', '.join(names)}"
+        )
     arrays = {name: _load(path) for name, path in named.items()}
     for name, x in arrays.items():
         spikes = _as_spikes(name, x, net.inputs[name].size)

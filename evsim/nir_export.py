@@ -45,8 +45,8 @@ def to_nir(
 
     A layer becomes a node with its index as name, a recurrent connection "<index>_recurrent". Of a Network, each
     population becomes a node; each projection a Linear (its weights as a dense matrix) or a Scale (one to one), with
-    a Delay for each delay it has; spike sources become Inputs, populations from which no projection leaves lead to
-    Outputs "<name>_output".
+    a Delay for each delay it has; spike sources become Inputs, populations from which no projection leaves (all, if
+    there are none) lead to Outputs "<name>_output".
 
     NIR has no refractory time, soft reset, several spikes in a step, lower bound of v, adaptive threshold, second
     receptor, initial v, STDP, winner, stimulus and sparse weights: a network that has any is written without, and one

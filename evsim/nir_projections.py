@@ -29,7 +29,7 @@ def neurons_of(network: Network) -> dict[str, Neurons]:
     listed = {}
     for p, population in enumerate(network.populations.values()):
         model = population.model
-        if _is_input(network, population) or isinstance(model, SpikeSource | Readout) or _is_ticker(population):
+        if isinstance(model, SpikeSource) or not _is_node(network, population):
             continue
         v = population.initial_v
         started = None if v is None else resolve(v, population.size, p, 0, key)
@@ -91,27 +91,32 @@ class _Adder:
                 f"{owner}: a dense matrix of {target.size} x {source.size} is too large for NIR; it must have at most "
                 f"{MOST_ENTRIES} entries"
             )
-        pairs = np.unique(pre * target.size + post).size
-        regular = projection.rule.code in (ALL_TO_ALL, ONE_TO_ONE)
-        if not regular and pairs < len(projection.source) * len(projection.target):
-            self.lost.append(f"{owner}: sparse weights ({projection.rule.name}; a dense matrix holds them)")
+        dense = False
         for late in np.unique(steps):
             chosen = steps == late
-            self._branch(projection.name, source, target, pre[chosen], post[chosen], weight[chosen], int(late))
+            part = pre[chosen], post[chosen], weight[chosen]
+            dense |= self._branch(projection.name, source, target, *part, int(late))
+        pairs = np.unique(pre * target.size + post).size
+        regular = projection.rule.code in (ALL_TO_ALL, ONE_TO_ONE)
+        if dense and not regular and pairs < len(projection.source) * len(projection.target):
+            self.lost.append(f"{owner}: sparse weights ({projection.rule.name}; a dense matrix holds them)")
 
     def _branch(
         self, name: str, source: Population, target: Population, pre: Any, post: Any, weight: Any, late: int
-    ) -> None:
+    ) -> bool:
+        """The synapses of one delay; returns whether they have become a matrix."""
         before = source.name
-        if source.size == target.size and np.array_equal(pre, np.arange(source.size)) and np.array_equal(post, pre):
-            if (weight != 1.0).any() or (late == 0 and (before, target.name) in self.edges):
-                before = self._put(name, before, self.package.Scale(narrow(weight)))
-        else:
+        each = np.arange(source.size)
+        dense = source.size != target.size or not np.array_equal(pre, each) or not np.array_equal(post, each)
+        if dense:
             matrix = np.zeros((target.size, source.size))
             np.add.at(matrix, (post, pre), weight)
             before = self._put(name, before, self.package.Linear(narrow(matrix)))
             self.matrix.setdefault((target.name, late), before)
+        elif (weight != 1.0).any() or (late == 0 and (before, target.name) in self.edges):
+            before = self._put(name, before, self.package.Scale(narrow(weight)))
         self._lead(name, before, target, late)
+        return dense
 
     def _lead(self, name: str, before: str, target: Population, late: int) -> None:
         if late:
@@ -149,16 +154,17 @@ class _Adder:
             )
 
     def add_outputs(self) -> None:
-        """An Output for each population that leads nowhere, or as a NIRNetwork has them."""
+        """An Output for each population that leads nowhere, or for all if none does; or as a NIRNetwork has them."""
         if isinstance(self.network, NIRNetwork):
             ends = {name: p for name, p in self.network.outputs.items() if name != p.name}
         else:
             leading = {a for a, _ in self.edges}
-            ends = {
-                f"{p.name}_output": p
-                for p in self.network.populations.values()
-                if p.name in self.nodes and p.name not in leading and not isinstance(p.model, Readout)
-            }
+            neurons = [
+                p for p in self.network.populations.values() if p.name in self.nodes and _is_node(self.network, p)
+            ]
+            last = [p for p in neurons if p.name not in leading]
+            there = any(isinstance(p.model, Readout) for p in self.network.populations.values())
+            ends = {f"{p.name}_output": p for p in (last if last or there else neurons)}
         for name, population in ends.items():
             self._put(name, population.name, self.package.Output(np.array([population.size])))
 
@@ -195,6 +201,11 @@ def _is_input(network: Network, population: Population) -> bool:
         return True
     drives = [s for s in network.poissons if s.target.population is population]
     return [s.name for s in drives] == [population.name]
+
+
+def _is_node(network: Network, population: Population) -> bool:
+    """Whether it is neurons: no Input, no Output, not the source of biases."""
+    return not (_is_input(network, population) or isinstance(population.model, Readout) or _is_ticker(population))
 
 
 def _is_ticker(population: Population) -> bool:

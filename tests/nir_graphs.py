@@ -1,7 +1,16 @@
-"""Graphs by hand, and the nodes of each kind with parameters that differ from neuron to neuron."""
+"""Graphs by hand, nodes of each kind with parameters that differ from neuron to neuron, and their runs.
 
-import nir
+What imports it is skipped where there is no nir package.
+"""
+
+from itertools import pairwise
+
 import numpy as np
+import pytest
+
+import evsim
+
+nir = pytest.importorskip("nir")
 
 
 def full(value, *shape):
@@ -17,7 +26,7 @@ def chain(shape, *nodes, out=None):
     """input -> "0" -> "1" -> ... -> output."""
     names = ["input", *map(str, range(len(nodes))), "output"]
     ends = nir.Input(np.array(shape)), nir.Output(None if out is None else np.array(out))
-    return graph(dict(zip(names, [ends[0], *nodes, ends[1]], strict=True)), list(zip(names, names[1:], strict=False)))
+    return graph(dict(zip(names, [ends[0], *nodes, ends[1]], strict=True)), list(pairwise(names)))
 
 
 def spread(low, high, *shape):
@@ -50,15 +59,13 @@ def neurons(kind, *shape):
 
 def run_network(network, x, threads=None):
     """What each Output gives, (T, n): counts of spikes, or v of what does not spike. x: {Input: (T, n)}."""
-    import evsim
-
     n_steps = max(len(each) for each in x.values())
     for name, spikes in x.items():
         network.add_current(f"x {name}", network.inputs[name], np.asarray(spikes, float).reshape(n_steps, -1))
     sim = evsim.Simulation(network, backend="cpu", threads=threads)
-    ends = {name: p for name, p in network.outputs.items()}
+    ends = network.outputs
     silent = {p for p in ends.values() if type(p.model).__name__ in ("Readout", "LI", "CubaLI", "I")}
-    sim.record(spikes=[p for p in {*ends.values()} - silent], state=dict.fromkeys(silent, "v"))
+    sim.record(spikes=list({*ends.values()} - silent), state=dict.fromkeys(silent, "v"))
     sim.run(n_steps * network.dt)
     given = {}
     for name, p in ends.items():

@@ -3,16 +3,14 @@
 import os
 from pathlib import Path
 
+import nir_graphs as graphs
 import numpy as np
 import pytest
+from nir_graphs import nir
 from scipy.linalg import expm
 
 import evsim
 from evsim.nir import next_above, next_below
-
-pytest.importorskip("nir")
-
-import nir_graphs as graphs
 
 DATA = Path(os.environ.get("EVSIM_DATA") or Path(__file__).parents[2] / "shared" / "data") / "nir"
 DT = 1e-3
@@ -140,15 +138,14 @@ def test_threshold_has_no_memory():
     ("make", "words"),
     [
         (lambda: evsim.nir.LIF(tau=1e-4, r=1.0, v_leak=0.0, v_threshold=1.0, dt=1e-3, method="euler"),
-         ["LIF: tau is 0.0001", "'euler'", "at least dt = 0.001", "'exact'"]),
-        (lambda: evsim.nir.LI(tau=1.0, r=1.0, v_leak=0.0, dt=0.0), ["LI: dt is 0.0", "above 0"]),
-        (lambda: evsim.nir.I(r=1.0, dt=1.0, method="rk4"), ["I: method is 'rk4'", "exact, euler"]),
+         "LIF: tau is 0.0001; with method 'euler' it must be at least dt = 0.001; .*'exact'"),
+        (lambda: evsim.nir.LI(tau=1.0, r=1.0, v_leak=0.0, dt=0.0), "LI: dt is 0.0; it must be above 0"),
+        (lambda: evsim.nir.I(r=1.0, dt=1.0, method="rk4"), "I: method is 'rk4'; it must be one of exact, euler"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused(make, words):
-    with pytest.raises(ValueError, match=".") as raised:
+    with pytest.raises(ValueError, match=words):
         make()
-    assert all(word in str(raised.value) for word in words)
 
 
 def test_neurons_can_be_trained():
@@ -167,8 +164,6 @@ def test_neurons_can_be_trained():
 
 
 def paper_graph():
-    import nir
-
     one = graphs.full
     lif = nir.LIF(one(2.5e-3, 1), one(1, 1), one(0, 1), one(0.1, 1), one(0, 1))
     return graphs.chain((1,), nir.Affine(one(1, 1, 1), one(0, 1)), lif)
