@@ -111,10 +111,10 @@ def _load(path: str) -> NDArray[Any]:
 def _run_layers(net: Sequential, x: NDArray[Any], out: Path) -> str:
     """Spikes of all neurons to <layer>/spikes and the output to output/values, each (T, B, ...)."""
     shape = net.compile_for("run", None)[0]
-    if x.ndim == 1 + len(shape):
-        x = x[:, np.newaxis]
-    if x.ndim < 2 or x.shape[2:] != shape:
+    if x.shape[1:] != shape and x.shape[2:] != shape:
         raise ValueError(f"--input has shape {x.shape}; it must be (T, ...) or (T, B, ...) with {shape} for the dots")
+    if x.shape[1:] == shape:
+        x = x[:, np.newaxis]
     create_layer_file(out, net.dt)
     try:
         for index, layer in enumerate(net):
