@@ -97,7 +97,7 @@ class _Adder:
             part = pre[chosen], post[chosen], weight[chosen]
             dense |= self._branch(projection.name, source, target, *part, int(late))
         pairs = np.unique(pre * target.size + post).size
-        regular = projection.rule.code in (ALL_TO_ALL, ONE_TO_ONE)
+        regular = projection.rule.code in (ALL_TO_ALL, ONE_TO_ONE) or isinstance(self.network, NIRNetwork)
         if dense and not regular and pairs < len(projection.source) * len(projection.target):
             self.lost.append(f"{owner}: sparse weights ({projection.rule.name}; a dense matrix holds them)")
 

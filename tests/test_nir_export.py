@@ -286,7 +286,7 @@ def test_an_imported_network_comes_back():
              ("m", "sum"), ("n", "sum")]  # fmt: skip
     first = evsim.from_nir(graphs.graph(nodes, edges), dt=1e-3)
     assert {"bias", "bias_"} & set(first.populations)
-    graph = evsim.to_nir(first, strict=False)
+    graph = evsim.to_nir(first, strict=True)
     second = evsim.from_nir(graph)
     x = (RNG.random((80, 4)) < 0.3).astype(float)
     one, other = run(first, {"in": x}), run(second, {"in": x})

@@ -575,3 +575,85 @@ def test_without_the_package(tmp_path, monkeypatch):
     for call in (lambda: evsim.from_nir(path, dt=DT), lambda: evsim.to_nir(evsim.Sequential(evsim.Linear(2, 2)))):
         with pytest.raises(ImportError, match=r"NIR graphs need the nir package: pip install 'evsim\[nir\]'"):
             call()
+
+
+def random_graph(rng):
+    """Four nodes of two neurons that add whole numbers, joined at random, back as well, over Delays here and there."""
+    nodes = {"in": nir.Input(np.array([3]))}
+    edges = []
+    kinds = rng.permutation(["IF", "Threshold", "IF", "IF"])
+    for i, kind in enumerate(kinds):
+        v = full(rng.integers(1, 4) + 0.5, 2)
+        nodes[f"n{i}"] = nir.Threshold(v) if kind == "Threshold" else nir.IF(full(1.0 / DT, 2), v, full(0.0, 2))
+        nodes[f"out{i}"] = nir.Output(np.array([2]))
+        edges.append((f"n{i}", f"out{i}"))
+    pairs = [("in", "n0")] + [(f"n{i}", f"n{(i + 1) % 4}") for i in range(3)]
+    pairs += [(f"n{a}", f"n{b}") for a, b in rng.integers(0, 4, (4, 2))]
+    for k, (source, target) in enumerate(dict.fromkeys(pairs)):
+        weight = rng.integers(-1, 4, (2, 3 if source == "in" else 2)).astype(np.float32)
+        bias = rng.integers(0, 2, 2).astype(np.float32)
+        nodes[f"w{k}"] = nir.Affine(weight, bias) if rng.random() < 0.3 else nir.Linear(weight)
+        edges.append((source, f"w{k}"))
+        if rng.random() < 0.4:
+            nodes[f"d{k}"] = nir.Delay((rng.integers(0, 4, 2) * DT).astype(np.float32))
+            edges += [(f"w{k}", f"d{k}"), (f"d{k}", target)]
+        else:
+            edges.append((f"w{k}", target))
+    return graph(nodes, [edges[k] for k in rng.permutation(len(edges))])
+
+
+def simulate_by_definition(made, feedback, x):
+    """What each Output gives, step by step, asking each node for what it needs."""
+    v = {name: np.zeros(2) for name in made.nodes}
+    given = {}
+
+    def arriving(name, t):
+        sources = [source for source, target in made.edges if target == name]
+        return sum((value(source, t - ((source, name) in feedback)) for source in sources), np.zeros(()))
+
+    def value(name, t):
+        if t < 0:
+            shape = made.nodes[name].weight.shape[0] if hasattr(made.nodes[name], "weight") else 2
+            return np.zeros(shape)
+        if (name, t) not in given:
+            given[name, t] = step(name, made.nodes[name], t)
+        return given[name, t]
+
+    def step(name, node, t):
+        kind = type(node).__name__
+        if kind == "Input":
+            return x[t].astype(float)
+        if kind in ("Affine", "Linear"):
+            return node.weight @ arriving(name, t) + getattr(node, "bias", 0.0)
+        if kind == "Delay":
+            late = np.rint(node.delay / DT).astype(int)
+            return np.array([arriving(name, t - k)[i] if t >= k else 0.0 for i, k in enumerate(late)])
+        if kind == "Threshold":
+            return (arriving(name, t) > node.threshold).astype(float)
+        if kind == "IF":
+            v[name] = v[name] + arriving(name, t)
+            spikes = v[name] > node.v_threshold
+            v[name][spikes] = 0.0
+            return spikes.astype(float)
+        return arriving(name, t)
+
+    outputs = [name for name, node in made.nodes.items() if type(node).__name__ == "Output"]
+    for t in range(len(x)):
+        for name in made.nodes:
+            value(name, t)
+    return {name: np.array([given[name, t] for t in range(len(x))]) for name in outputs}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_graphs_do_what_their_definition_says(seed):
+    rng = np.random.default_rng(seed)
+    made = random_graph(rng)
+    x = (rng.random((40, 3)) < 0.4).astype(np.uint8)
+    net = evsim.from_nir(made, dt=DT, to="network")
+    again = evsim.from_nir(evsim.to_nir(net, strict=True), to="network")
+    expected = simulate_by_definition(made, {*net.feedback}, x)
+    assert sum(values.sum() for values in expected.values()) > 0
+    for network in (net, again):
+        given = graphs.run_network(network, {"in": x}, threads=1 + seed % 2)
+        for name, values in expected.items():
+            np.testing.assert_array_equal(given[name], values)
