@@ -21,6 +21,7 @@ from evsim.network import Network
 from evsim.neurons import IAF, LIF
 from evsim.nir_export import NIRWarning, to_nir
 from evsim.nir_import import from_nir
+from evsim.nir_network import NIRNetwork
 from evsim.plasticity import PairSTDP
 from evsim.sequential import Sequential
 from evsim.simulation import Simulation
@@ -78,6 +79,7 @@ __all__ = [
     "Loss",
     "MaxPool2d",
     "MeanCrossEntropy",
+    "NIRNetwork",
     "NIRWarning",
     "Network",
     "Optimizer",

@@ -80,7 +80,7 @@ def from_nir(
         raise TypeError(f"from_nir: graph is {graph!r}; it must be a path or a nir.NIRGraph")
     told = graph.metadata if isinstance(graph.metadata, dict) else {}
     if dt is None and DT not in told:
-        raise ValueError("from_nir: the graph does not say its dt; give dt=, in the unit of its time constants")
+        raise ValueError("from_nir: the graph does not say its dt; give dt= (--dt), in the unit of its time constants")
     dt = checks.number("from_nir", "dt", float(told[DT]) if dt is None else dt, 0.0, inclusive=False)
     method = str(told.get(METHOD, "exact")) if method is None else method
     if method not in nir.METHODS:
@@ -138,6 +138,7 @@ def _make_sequential(
     if missing:
         raise _NoChainError(f"{vertices[min(missing)].label} lies beside the chain from Input to Output")
     layers: list[Layer | NeuronModel] = []
+    models = dict(models)
     for position, vertex in enumerate(chain[:-1]):
         layers += _layers_of(vertex, chain[position + 1], models, loops, dt / MS)
     if not layers:
@@ -153,23 +154,19 @@ def _make_sequential(
 def _loops(vertices: dict[str, Vertex], feedback: set[Edge]) -> dict[str, tuple[Linear, list[str]]]:
     """For recurrent neurons: the connection back to them, and the nodes that it is."""
     loops: dict[str, tuple[Linear, list[str]]] = {}
-    for source, target in feedback:
-        ends = vertices[source], vertices[target]
-        assert ends[0].shape is not None
-        name, inside = target, [source]
-        if source == target:
-            connection: Layer | None = scale_layer(np.float32(1.0), ends[0].shape)
-            inside = []
-        elif ends[0].kind == "Scale" and len(ends[0].shape) == 1:
-            connection = scale_layer(ends[0].value("scale"), ends[0].shape)
+    for source, target in sorted(feedback):
+        back, neurons = vertices[source], vertices[target]
+        assert back.shape is not None
+        if back is neurons:
+            connection = scale_layer(np.float32(1.0), back.shape)
         else:
-            connection = ends[0].layer
-        alone = source == target or (ends[0].sources, ends[0].targets) == ([name], [name])
-        if not alone or ends[1].kind not in NEURONS or not isinstance(connection, Linear) or name in loops:
+            connection = scale_layer(back.value("scale"), back.shape) if back.kind == "Scale" else back.layer
+        alone = back is neurons or (back.sources, back.targets) == ([target], [target])
+        if not alone or neurons.kind not in NEURONS or not isinstance(connection, Linear) or target in loops:
             raise _NoChainError(f"the edge of feedback {source!r} -> {target!r} is no simple one, from neurons to them")
-        if ends[1].kind in SILENT:
-            raise _NoChainError(f"{ends[1].label} does not spike, but comes back to itself")
-        loops[name] = connection, inside
+        if neurons.kind in SILENT:
+            raise _NoChainError(f"{neurons.label} does not spike, but comes back to itself")
+        loops[target] = connection, [] if back is neurons else [source]
     return loops
 
 

@@ -44,6 +44,7 @@ EXACT = {  # neurons that NIR holds, or all but the reset by subtraction
     "SpikingNeuron": lambda: evsim.SpikingNeuron(decay=0.77),
     "LIF": lambda: evsim.LIF(tau_mem=12.3, v_leak=-0.2, v_reset=-0.3, v_threshold=0.4, r_mem=3.0),
     "LIF, soft": lambda: evsim.LIF(tau_mem=12.3, v_leak=0.1, v_reset=None, r_mem=2.0),
+    "LIF, drawn": lambda: evsim.LIF(tau_mem=evsim.uniform(5.0, 20.0), v_threshold=evsim.uniform(0.3, 0.9)),
     "IAF": lambda: evsim.IAF(v_threshold=2.0),
     "nir.IF": lambda: evsim.nir.IF(r=1e3, v_threshold=1.0, dt=1e-3, subtract=0.7),
     "nir.LIF": lambda: evsim.nir.LIF(tau=np.float32(0.01), r=2.0, v_leak=0.1, v_threshold=0.7, dt=1e-3, method="euler"),
@@ -235,7 +236,7 @@ def run(network, x):
 def small_network(**more):
     """Two populations, feedback with two delays, a bias by hand, an input of three lines."""
     network = evsim.Network(dt=0.5, seed=3)
-    lif = evsim.LIF(tau_mem=10.0, v_threshold=1.0, **more)
+    lif = evsim.LIF(tau_mem=10.0, v_threshold=evsim.uniform(0.8, 1.2), **more)
     source = network.add_spike_source("lines", 3, ids=np.tile([0, 1, 2], 20), times=np.repeat(np.arange(20.0), 3))
     a, b = network.add_population("a", 4, lif), network.add_population("b", 3, lif)
     network.connect(source, a, evsim.all_to_all(), weight=np.abs(weights(3, 4)), delay=0.0)

@@ -153,6 +153,16 @@ def test_scale_of_each_unit_and_a_partial_flatten_make_a_network():
         evsim.from_nir(chain((2, 3, 2), *nodes), dt=DT, to="sequential")
 
 
+def test_a_scale_counts_once_where_a_chain_becomes_a_network():
+    """What is found to be no Sequential half-way leaves nothing behind."""
+    scale, last = nir.Scale(np.array([3.0, 0.25], np.float32)), nir.Delay(full(2 * DT, 2))
+    net = evsim.from_nir(chain((2,), scale, neurons("LIF", 2), last, relay(2)), dt=DT)
+    x = np.ones((30, 2), np.uint8)
+    expected = evsim.from_nir(chain((2,), scale, neurons("LIF", 2)), dt=DT)(x[:, None])[:, 0]
+    assert expected[:, 0].any()
+    np.testing.assert_array_equal(graphs.run_network(net, {"input": x})["output"][2:], expected[:-2])
+
+
 @pytest.mark.parametrize("kind", ["IF", "LIF", "CubaLIF", "LI", "CubaLI", "I"])
 def test_a_network_gives_what_a_sequential_does(kind):
     nodes = nir.Affine(weights(8, 6), weights(8)), neurons(kind, 8)
@@ -502,7 +512,7 @@ def test_mistakes_name_node_and_edge(name):
 def test_arguments_that_cannot_be():
     made = chain((1,), lif(1))
     for more, words in (
-        ({}, "does not say its dt; give dt="),
+        ({}, "does not say its dt; give dt= "),
         ({"dt": 0.0}, "dt is 0.0; it must be above 0"),
         ({"dt": DT, "method": "rk4"}, "method is 'rk4'; it must be one of exact, euler"),
         ({"dt": DT, "reset": "soft"}, "reset is 'soft'; it must be one of to_value, subtract"),
