@@ -5,8 +5,9 @@ NIR gives continuous time; here the input of a step, x (a value, or the number o
 that it drives. So a spike is an input of 1 for dt, not an impulse of area 1: who counts impulses finds 1 / dt in r or
 w_in, as in what snnTorch writes (r = tau_mem / dt, w_in = tau_syn / dt).
 
-A spike is where v > v_threshold (strict): v reaches the next float32 above v_threshold. Then v = v_reset, or with
-`subtract` v = v - subtract. v starts at v_leak, or 0 where there is no leak.
+A spike is where v > v_threshold (strict): v reaches the next float32 above v_threshold. Then v = v_reset. v starts at
+v_leak, or 0 where there is no leak. Three things NIR has not, and other frameworks do: with `subtract` v = v - subtract
+at a spike, with `multi_spike` there are as many spikes in a step as v holds thresholds, and v >= v_min.
 
 dt and time constants have one unit: seconds in NIR, steps in what sinabs writes. `evsim.from_nir` makes these neurons
 from a graph.
@@ -83,10 +84,10 @@ class _Node(StepNeuron):
         "tau_mem": (0.0, False, ""),
         "tau_syn": (0.0, False, ""),
     }
-    options: ClassVar[frozenset[str]] = frozenset({"dt", "method"})
+    options: ClassVar[frozenset[str]] = frozenset({"dt", "method", "multi_spike"})
     dt: float
     method: str
-    subtract: Any = None
+    multi_spike: bool = False
     surrogate: Surrogate = ATan()
     detach_reset = False
 
@@ -119,7 +120,7 @@ class _Node(StepNeuron):
             drive=drive,
             v_threshold=next_above(values["v_threshold"]) if spikes else np.inf,
             v_reset=values["subtract"] if soft else values.get("v_reset", 0.0),
-            v_min=-np.inf,
+            v_min=values.get("v_min", -np.inf),
             refractory_steps=0.0,
             current_gain=filtered["current_gain"],
             decay=[filtered["decay"]],
@@ -127,6 +128,7 @@ class _Node(StepNeuron):
             gain=[filtered["gain"]],
             jump=[jump],
             soft_reset=soft,
+            multi_spike=self.multi_spike,
         )
 
     def _integrator(self, values: Values) -> Coefficients:
@@ -187,6 +189,7 @@ class IF(_Node):
     v_threshold, v_reset : v_reset < v_threshold.
     dt, method : the grid (see `evsim.nir`).
     subtract : what a spike takes off v; None: v is set to v_reset.
+    multi_spike, v_min : several spikes in a step; lower bound of v.
     surrogate, detach_reset : for training (see `evsim.training`).
     """
 
@@ -196,6 +199,8 @@ class IF(_Node):
     dt: float
     method: str = "exact"
     subtract: Parameter | None = None
+    multi_spike: bool = False
+    v_min: Parameter = -np.inf
     surrogate: Surrogate = ATan()
     detach_reset: bool = False
 
@@ -239,6 +244,7 @@ class LIF(_Node):
     v_threshold, v_reset : v_reset < v_threshold.
     dt, method : the grid (see `evsim.nir`).
     subtract : what a spike takes off v; None: v is set to v_reset.
+    multi_spike, v_min : several spikes in a step; lower bound of v.
     surrogate, detach_reset : for training (see `evsim.training`).
     """
 
@@ -250,6 +256,8 @@ class LIF(_Node):
     dt: float
     method: str = "exact"
     subtract: Parameter | None = None
+    multi_spike: bool = False
+    v_min: Parameter = -np.inf
     surrogate: Surrogate = ATan()
     detach_reset: bool = False
 
@@ -297,6 +305,7 @@ class CubaLIF(_Node):
     v_threshold, v_reset : v_reset < v_threshold.
     dt, method : the grid (see `evsim.nir`).
     subtract : what a spike takes off v; None: v is set to v_reset.
+    multi_spike, v_min : several spikes in a step; lower bound of v.
     surrogate, detach_reset : for training (see `evsim.training`).
     """
 
@@ -310,6 +319,8 @@ class CubaLIF(_Node):
     dt: float
     method: str = "exact"
     subtract: Parameter | None = None
+    multi_spike: bool = False
+    v_min: Parameter = -np.inf
     surrogate: Surrogate = ATan()
     detach_reset: bool = False
 

@@ -50,8 +50,9 @@ def to_nir(
 
     NIR has no refractory time, soft reset, several spikes in a step, lower bound of v, adaptive threshold, second
     receptor, initial v, STDP, winner, stimulus and sparse weights: a network that has any is written without, and one
-    warning names all. The soft reset is kept in the node's metadata, which evsim alone reads. Weights that learn are
-    those before they did; v that starts elsewhere than at 0 may differ in its last bit.
+    warning names all. Soft reset, several spikes in a step and the lower bound are kept in the node's metadata, which
+    evsim alone reads. Weights that learn are those before they did; v that starts elsewhere than at 0 may differ in its
+    last bit.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from evsim import checks, nir
-from evsim.io.nir_file import DT, METHOD, SUBTRACT, read_nir
+from evsim.io.nir_file import DT, METHOD, MULTI_SPIKE, SUBTRACT, V_MIN, read_nir
 from evsim.layers import Flatten, Layer, Linear, Recurrent
 from evsim.neuron_checks import check_neurons
 from evsim.neurons import NeuronModel
@@ -102,17 +102,27 @@ def _neurons(vertex: Vertex, dt: float, method: str, reset: str | None) -> Neuro
         model: NeuronModel = nir.Threshold(vertex.value("threshold"))
     else:
         values = {name: vertex.value(name) for name in PARAMETERS[vertex.kind]}
-        told = vertex.node.metadata.get(SUBTRACT)
-        if vertex.kind not in SILENT and (reset == "subtract" or (reset is None and told is not None)):
-            wide = {name: np.asarray(values[name], np.float64) for name in ("v_threshold", "v_reset")}
-            own = wide["v_threshold"] - wide["v_reset"] if told is None or reset is not None else np.asarray(told)
-            values["subtract"] = own.reshape(())[()] if own.size == 1 else own.reshape(-1)
+        if vertex.kind not in SILENT:
+            values |= _beyond(values, vertex.node.metadata, reset)
         try:
             model = getattr(nir, vertex.kind)(dt=dt, method=method, **values)
         except ValueError as error:
             raise ValueError(f"{vertex.label}: {error}") from None
     check_neurons(vertex.label, model, vertex.size, dt)
     return model
+
+
+def _beyond(values: dict[str, Any], told: dict[str, Any], reset: str | None) -> dict[str, Any]:
+    """What neurons have beyond NIR's parameters: the reset asked for, and what evsim wrote."""
+    more: dict[str, Any] = {}
+    if reset == "subtract":
+        more["subtract"] = np.asarray(values["v_threshold"], np.float64) - np.asarray(values["v_reset"], np.float64)
+    elif reset is None and SUBTRACT in told:
+        more["subtract"] = np.asarray(told[SUBTRACT])
+    if V_MIN in told:
+        more["v_min"] = np.asarray(told[V_MIN])
+    more = {name: value.reshape(() if value.size == 1 else -1) for name, value in more.items()}
+    return {**more, "multi_spike": MULTI_SPIKE in told}
 
 
 def _make_sequential(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import nir
-from evsim.io.nir_file import SUBTRACT
+from evsim.io.nir_file import MULTI_SPIKE, SUBTRACT, V_MIN
 from evsim.neurons import Coefficients, NeuronModel, Values
 from evsim.nir_graph import PARAMETERS
 
@@ -42,7 +42,7 @@ def make_neurons(package: Any, neurons: Neurons, dt: float, method: str) -> tupl
 
     The node gives the neurons' constants, as float32, where it is discretised by steps of dt (in the unit of its time
     constants) with `method`. v_threshold is the largest float32 below the one of evsim, where v >= v_threshold is a
-    spike. A soft reset is kept for evsim in the node's metadata.
+    spike. A soft reset, several spikes in a step and a lower bound of v are kept for evsim in the node's metadata.
     """
     model, size = neurons.model, int(np.prod(neurons.shape))
 
@@ -51,29 +51,28 @@ def make_neurons(package: Any, neurons: Neurons, dt: float, method: str) -> tupl
 
     if isinstance(model, nir.Threshold):
         return package.Threshold(spread(narrow(neurons.values["threshold"]))), []
-    if type(model).__module__ == nir.__name__:
-        kind = type(model).__name__
-        own = {name: neurons.values[VALUE.get(name, name)] for name in PARAMETERS[kind]}
-        lost = ["reset by subtraction"] if "subtract" in neurons.values else []
-        metadata = {SUBTRACT: np.atleast_1d(neurons.values["subtract"])} if lost else {}
-        return getattr(package, kind)(
-            **{name: spread(narrow(value)) for name, value in own.items()}, metadata=metadata
-        ), lost
     c = model.coefficients(neurons.values, neurons.dt)
     lost = _without_place(neurons, c)
-    kind, parameters = _solve(neurons, c, dt, method, lost)
-    metadata = {}
-    if "v_threshold" in parameters:
-        threshold = np.asarray(c.v_threshold, np.float64)
-        parameters["v_threshold"] = nir.next_below(threshold)
-        parameters["v_reset"] = threshold - c.v_reset if c.soft_reset else c.v_reset
-        if c.soft_reset:
-            metadata = {SUBTRACT: np.atleast_1d(np.asarray(c.v_reset, np.float64))}
+    if type(model).__module__ == nir.__name__:
+        kind = type(model).__name__
+        parameters = {name: neurons.values[VALUE.get(name, name)] for name in PARAMETERS[kind]}
+    else:
+        kind, parameters = _solve(neurons, c, dt, method, lost)
     started = model.resting_v(neurons.values) if neurons.initial_v is None else neurons.initial_v
     if kind != "Threshold" and not _close(started, parameters.get("v_leak", 0.0)):
         lost.append("the initial v")
     made = {name: spread(narrow(value)) for name, value in parameters.items()}
-    return getattr(package, kind)(**made, metadata=metadata), lost
+    return getattr(package, kind)(**made, metadata=_metadata(c) if "v_threshold" in made else {}), lost
+
+
+def _metadata(c: Coefficients) -> dict[str, Any]:
+    """What evsim reads of a node beside NIR's parameters."""
+    held = {
+        SUBTRACT: c.v_reset if c.soft_reset else None,
+        MULTI_SPIKE: c.multi_spike or None,
+        V_MIN: c.v_min if np.any(np.asarray(c.v_min) > -np.inf) else None,
+    }
+    return {name: np.atleast_1d(np.asarray(value, np.float64)) for name, value in held.items() if value is not None}
 
 
 def _without_place(neurons: Neurons, c: Coefficients) -> list[str]:
@@ -94,9 +93,11 @@ def _solve(neurons: Neurons, c: Coefficients, dt: float, method: str, lost: list
     """The kind of node and its parameters; adds to `lost` what they do not give."""
     leak, drive, jump = (np.asarray(x, np.float64) for x in (c.leak, c.drive, c.jump[0]))
     spiking = bool(np.isfinite(c.v_threshold).any())
-    rest: dict[str, Any] = {"v_threshold": None, "v_reset": None} if spiking else {}
+    v_reset = np.asarray(c.v_threshold, np.float64) - c.v_reset if c.soft_reset else c.v_reset
+    rest = {"v_threshold": nir.next_below(c.v_threshold), "v_reset": v_reset} if spiking else {}
     current = bool(neurons.model.currents())
-    if not current and spiking and not c.soft_reset and (leak == 0.0).all() and (jump == 1.0).all() and not drive.any():
+    simple = not (current or c.soft_reset or c.multi_spike or drive.any())
+    if simple and spiking and (leak == 0.0).all() and (jump == 1.0).all():
         return "Threshold", {"threshold": nir.next_below(c.v_threshold)}
     if (leak < 0.0).any() or (leak > 1.0).any() or (leak == 1.0).any() != (leak == 1.0).all():
         raise ValueError(f"{neurons.owner}: what is left of v after a step is {leak}; NIR wants it in [0, 1), or all 1")

@@ -15,7 +15,8 @@ import h5py
 from evsim._version import __version__
 from evsim.io.output import check_output
 
-DT, METHOD, SUBTRACT = "evsim_dt", "evsim_method", "evsim_subtract"  # keys of metadata
+DT, METHOD = "evsim_dt", "evsim_method"  # keys of a graph's metadata
+SUBTRACT, MULTI_SPIKE, V_MIN = "evsim_subtract", "evsim_multi_spike", "evsim_v_min"  # and of a node's
 
 
 def nir_package() -> Any:
