@@ -1,6 +1,6 @@
 """evsim: an event-driven spiking-network simulator."""
 
-from evsim import decoding, encoders, labelling, sinabs, snntorch, spikingjelly, training
+from evsim import decoding, encoders, labelling, nir, sinabs, snntorch, spikingjelly, training
 from evsim._version import __version__
 from evsim.batch_input import EventInput, PoissonInput, RepeatedInput
 from evsim.batches import batches
@@ -19,6 +19,9 @@ from evsim.io.recording import open_recording
 from evsim.layers import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, MaxPool2d, Recurrent, SumPool2d
 from evsim.network import Network
 from evsim.neurons import IAF, LIF
+from evsim.nir_export import NIRWarning, to_nir
+from evsim.nir_import import from_nir
+from evsim.nir_network import NIRNetwork
 from evsim.plasticity import PairSTDP
 from evsim.saved_network import from_state_dict, load_network, to_state_dict
 from evsim.sequential import Sequential
@@ -80,6 +83,8 @@ __all__ = [
     "Loss",
     "MaxPool2d",
     "MeanCrossEntropy",
+    "NIRNetwork",
+    "NIRWarning",
     "Network",
     "Optimizer",
     "PairSTDP",
@@ -113,10 +118,12 @@ __all__ = [
     "fixed_indegree",
     "fixed_outdegree",
     "fixed_total_number",
+    "from_nir",
     "from_state_dict",
     "labelling",
     "load_network",
     "lognormal",
+    "nir",
     "normal",
     "one_to_one",
     "open_recording",
@@ -125,6 +132,7 @@ __all__ = [
     "sinabs",
     "snntorch",
     "spikingjelly",
+    "to_nir",
     "to_state_dict",
     "training",
     "uniform",

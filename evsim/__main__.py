@@ -1,4 +1,4 @@
-"""The command line: `evsim info | run | plot | repair`."""
+"""The command line: `evsim info | run | plot | repair | nir`."""
 
 import argparse
 import os
@@ -12,6 +12,7 @@ from evsim.experiment import run_experiment
 from evsim.io.recording import open_recording
 from evsim.io.repair import repair_recording
 from evsim.jit import CACHE_FOLDER
+from evsim.nir_command import add_nir_options
 from evsim.plotting import plot_raster
 from evsim.versions import versions
 
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     repair = commands.add_parser("repair", help="make the recording of a killed run readable by any program")
     repair.add_argument("file", type=Path, metavar="FILE.h5")
     repair.set_defaults(do=_repair)
+    add_nir_options(commands.add_parser("nir", help="look at a NIR file, or run it"))
     return parser
 
 

@@ -9,17 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evsim import batch_model as bm
 from evsim.batch_build import Node, build_batch
 from evsim.connectivity import all_to_all, explicit, one_to_one
-from evsim.layers import Connection, Conv2d, Layer, Linear, MaxPool2d, Pool, Recurrent
+from evsim.layer_paths import Paths, connection_paths, pool_paths
+from evsim.layers import Connection, Layer, Linear, MaxPool2d, Pool, Recurrent
 from evsim.network import Network, Population, Slice
 from evsim.neurons import Coefficients, NeuronModel, Values
 from evsim.step_neurons import StepNeuron
-
-I8 = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,25 +38,6 @@ class Relay(StepNeuron):
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
         return self.step(leak=0.0, jump=1.0, v_threshold=1.0, v_reset=0.0, soft=False, drive=values["bias"])
-
-
-@dataclass
-class _Synapses:
-    """Pairs (source, target) with a weight each; a pair may stand there several times."""
-
-    pre: I8
-    post: I8
-    weight: NDArray[np.float64]
-    n_targets: int
-
-    def behind(self, other: "_Synapses") -> "_Synapses":
-        """Those of two layers in a row, this one the second: one for each path."""
-        order = np.argsort(self.pre, kind="stable")
-        first = np.searchsorted(self.pre[order], other.post, side="left")
-        number = np.searchsorted(self.pre[order], other.post, side="right") - first
-        path = np.repeat(np.arange(other.post.size), number)
-        second = order[np.repeat(first - np.cumsum(number) + number, number) + np.arange(path.size)]
-        return _Synapses(other.pre[path], self.post[second], other.weight[path] * self.weight[second], self.n_targets)
 
 
 def add_layers(
@@ -86,7 +65,7 @@ class _Adder:
     def __init__(self, network: Network, name: str, source: Population | Slice) -> None:
         self.network, self.name = network, name
         self.before = source
-        self.path: _Synapses | None = None  # from `before` to what reaches the next layer
+        self.path: Paths | None = None  # from `before` to what reaches the next layer
         self.waiting: Connection | None = None
         self.made: list[Population] = []
 
@@ -100,10 +79,10 @@ class _Adder:
         if isinstance(layer, MaxPool2d):
             self._add_maximum(index, layer, shape)
         elif isinstance(layer, Pool):
-            self.path = _chain(_pool_synapses(layer, shape, layer.scale), self.path)
+            self.path = _chain(pool_paths(layer, shape, layer.scale), self.path)
         elif isinstance(layer, Connection):
             self.waiting = layer
-            self.path = _chain(_weights(layer, shape), self.path)
+            self.path = _chain(connection_paths(layer, shape), self.path)
         elif isinstance(layer, Recurrent):
             self._add_neurons(index, layer.neurons, node, layer.connection)
         elif isinstance(layer, NeuronModel):
@@ -143,7 +122,7 @@ class _Adder:
                 f"layer {index} (MaxPool2d): in a network its neurons spike once a step at most, but those before it "
                 "can spike several times; use a SumPool2d or an AvgPool2d, or neurons of one spike"
             )
-        self.path = _chain(_pool_synapses(layer, shape, 1.0), self.path)
+        self.path = _chain(pool_paths(layer, shape, 1.0), self.path)
         population = self.network.add_population(f"{self.name}.{index}", self.path.n_targets, Relay())
         self.path.weight[:] = 1.0
         self._join(population)
@@ -159,47 +138,5 @@ class _Adder:
             self.network.connect(self.before, population, rule, weight=path.weight, delay=0.0)
 
 
-def _chain(synapses: _Synapses, path: _Synapses | None) -> _Synapses:
-    return synapses if path is None else synapses.behind(path)
-
-
-def _weights(layer: Connection, shape: tuple[int, ...]) -> _Synapses:
-    if isinstance(layer, Conv2d):
-        return _convolution(layer, shape)
-    assert isinstance(layer, Linear)
-    return _linear(layer)
-
-
-def _linear(layer: Linear) -> _Synapses:
-    post, pre = (index.reshape(-1) for index in np.indices(layer.weight.shape))
-    return _Synapses(pre, post, layer.weight.astype(np.float64).reshape(-1), layer.out_features)
-
-
-def _convolution(layer: Conv2d, shape: tuple[int, ...]) -> _Synapses:
-    """Each weight of the kernel for each place that it reaches."""
-    kernel = layer.kernel()
-    out_shape = layer.output_shape("", shape)
-    rows_in, columns_in = shape[1:] if len(shape) == 3 else (1, shape[1])
-    rows, columns = out_shape[1:] if len(out_shape) == 3 else (1, out_shape[1])
-    n_out, n_in = kernel.shape[:2]
-    o, c, a, b, i, j = np.ogrid[:n_out, :n_in, : kernel.shape[2], : kernel.shape[3], :rows, :columns]
-    y = i * layer.stride[0] + a * layer.dilation[0] - layer.padding[0]
-    x = j * layer.stride[1] + b * layer.dilation[1] - layer.padding[1]
-    channel = o // (n_out // layer.groups) * n_in + c
-    there = (y >= 0) & (y < rows_in) & (x >= 0) & (x < columns_in)
-    pre, post, weight, there = np.broadcast_arrays(
-        (channel * rows_in + y) * columns_in + x, (o * rows + i) * columns + j, kernel[..., None, None], there
-    )
-    return _Synapses(pre[there], post[there], weight[there].astype(np.float64), n_out * rows * columns)
-
-
-def _pool_synapses(layer: Pool, shape: tuple[int, ...], weight: float) -> _Synapses:
-    """Each place for each window that it lies in."""
-    channels, rows, columns = layer.output_shape("", shape)
-    c, a, b, i, j = np.ogrid[:channels, : layer.kernel_size[0], : layer.kernel_size[1], :rows, :columns]
-    y = i * layer.stride[0] + a - layer.padding[0]
-    x = j * layer.stride[1] + b - layer.padding[1]
-    there = (y >= 0) & (y < shape[1]) & (x >= 0) & (x < shape[2])
-    pre, post, there = np.broadcast_arrays((c * shape[1] + y) * shape[2] + x, (c * rows + i) * columns + j, there)
-    n = int(there.sum())
-    return _Synapses(pre[there], post[there], np.full(n, weight), channels * rows * columns)
+def _chain(paths: Paths, before: Paths | None) -> Paths:
+    return paths if before is None else paths.behind(before)

@@ -1,7 +1,7 @@
 """`Sequential`: layers and neurons one behind the other, fed with batches."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -198,17 +198,24 @@ class Sequential:
         ----------
         shape : of a sample; left out, that of the last call, or what a Linear as the first layer takes.
         """
+        return summarise(self.layers, self.compile_for("summary", shape)[1])
+
+    def compile_for(self, caller: str, shape: Sequence[int] | None) -> tuple[Shape, BatchBuilt]:
+        """Compile for samples of `shape`; left out, that of the last call, or what a Linear as the first layer takes.
+
+        Returns the shape as well; `caller` is named where it is missing or wrong.
+        """
         if shape is None and self._built is not None:
             shape = self._shape
         first = next(iter(self.layers), None)
         if shape is None and isinstance(first, Linear):
             shape = (first.in_features,)
         if shape is None:
-            raise ValueError("summary: the shape of a sample is not known yet; give shape=, such as (1, 28, 28)")
+            raise ValueError(f"{caller}: the shape of a sample is not known yet; give shape=, such as (1, 28, 28)")
         if not isinstance(shape, tuple | list):
-            raise TypeError(f"summary: shape is {shape!r}; it must be that of a sample, such as (784,) or (1, 28, 28)")
-        sizes = tuple(checks.size("summary", f"shape[{axis}]", n, 1) for axis, n in enumerate(shape))
-        return summarise(self.layers, self._build(sizes))
+            raise TypeError(f"{caller}: shape is {shape!r}; it must be that of a sample, such as (784,) or (1, 28, 28)")
+        sizes = tuple(checks.size(caller, f"shape[{axis}]", n, 1) for axis, n in enumerate(shape))
+        return sizes, self._build(sizes)
 
     def add_to(
         self, network: Network, name: str, source: Population | Slice, shape: Shape | None = None
