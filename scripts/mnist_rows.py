@@ -4,8 +4,8 @@
 
 A pixel spikes with its brightness as the probability; Linear layers 28-128-128-256-256-10, each followed by sinabs' IAF
 (min_v_mem = -1); the output is summed over the 28 steps; cross-entropy, Adam. The state is reset for each batch. The
-example begins with the weights of a trained analog network; here they are random, twice as large as PyTorch's, so that
-the deeper layers spike, and the learning rate is larger and falls.
+example begins with the weights of a trained analog network; here they are random, those of hidden layers twice as
+large as PyTorch's, so that the deeper ones spike, and the learning rate is larger and falls.
 """
 
 import argparse
@@ -44,7 +44,8 @@ def main() -> None:
         for layer in (evsim.Linear(n_in, n_out), evsim.sinabs.IAF(min_v_mem=-1.0))
     ]
     net = evsim.Sequential(*layers, seed=given.seed, threads=given.threads)
-    net.load_parameters({name: 2.0 * value for name, value in net.parameters().items() if name.endswith("weight")})
+    hidden = [f"{index}.weight" for index in range(0, len(layers) - 2, 2)]
+    net.load_parameters({name: 2.0 * net.parameters()[name] for name in hidden})
 
     def encode(x: np.ndarray, first: int) -> np.ndarray:
         """Rows as steps: (28, B, 28) spikes, of numbers that belong to the samples' presentation."""
