@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -94,8 +94,8 @@ def from_state_dict(net: Sequential, state: Mapping[str, Any], prefix: str = "")
             if array.size != own[name].size:
                 raise ValueError(f"from_state_dict: {given_name} has shape {array.shape}; it must be {own[name].shape}")
             taken[name] = array.reshape(own[name].shape) if own[name].ndim == 0 else array
-        elif neurons is not None and attribute in [field.name for field in fields(neurons)]:  # type: ignore[arg-type]
-            constants.setdefault(int(index), {})[attribute] = array.astype(np.float64)[()]
+        elif neurons is not None and (_is_field(neurons, attribute) or attribute in neurons.learnable):
+            constants.setdefault(int(index), {})[attribute] = array
         elif neurons is not None and attribute in FIXED:
             if (array != FIXED[attribute]).any():
                 raise ValueError(f"from_state_dict: {given_name} is {array}; it must be {FIXED[attribute]:g}")
@@ -115,9 +115,9 @@ def from_state_dict(net: Sequential, state: Mapping[str, Any], prefix: str = "")
     for place, values in constants.items():
         layer = net.layers[place]
         if isinstance(layer, Recurrent):
-            layer.neurons = replace(layer.neurons, **values)  # type: ignore[type-var]
-        else:
-            net.layers[place] = replace(layer, **values)  # type: ignore[type-var]
+            layer.neurons = layer.neurons.with_learned(values)
+        elif isinstance(layer, NeuronModel):
+            net.layers[place] = layer.with_learned(values)
 
 
 def _neurons(net: Sequential, index: str) -> NeuronModel | None:
@@ -125,6 +125,10 @@ def _neurons(net: Sequential, index: str) -> NeuronModel | None:
     layer = net.layers[int(index)] if index.isdigit() and int(index) < len(net) else None
     neurons = layer.neurons if isinstance(layer, Recurrent) else layer
     return neurons if isinstance(neurons, NeuronModel) else None
+
+
+def _is_field(neurons: Any, attribute: str) -> bool:
+    return attribute in [field.name for field in fields(neurons)]
 
 
 def _check_reset(name: str, neurons: Any, value: int) -> None:

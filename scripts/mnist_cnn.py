@@ -45,7 +45,7 @@ def main() -> None:
         evsim.MeanCrossEntropy(),
         evsim.Adam(lr=given.lr),
         encoder=encode,
-        schedule=evsim.CosineAnnealingLR(given.epochs),
+        schedule=evsim.CosineAnnealingLR(max(given.epochs, 1)),
         seed=given.seed,
     )
     checkpoint = None

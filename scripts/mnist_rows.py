@@ -3,7 +3,9 @@
 `python scripts/mnist_rows.py --data FOLDER --epochs 10 --json`
 
 A pixel spikes with its brightness as the probability; Linear layers 28-128-128-256-256-10, each followed by sinabs' IAF
-(min_v_mem = -1); the output is summed over the 28 steps; cross-entropy, Adam. The state is reset for each batch.
+(min_v_mem = -1); the output is summed over the 28 steps; cross-entropy, Adam. The state is reset for each batch. The
+example begins with the weights of a trained analog network; here they are random, those of hidden layers twice as
+large as PyTorch's, so that the deeper ones spike, and the learning rate is larger and falls.
 """
 
 import argparse
@@ -26,7 +28,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with the MNIST files")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch", type=int, default=64, help="samples of a batch")
-    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate")
+    parser.add_argument("--lr", type=float, default=3e-3, help="learning rate at first; it falls to 0 like a cosine")
     parser.add_argument("--samples", type=int, default=60_000, help="training images of an epoch")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
@@ -42,13 +44,22 @@ def main() -> None:
         for layer in (evsim.Linear(n_in, n_out), evsim.sinabs.IAF(min_v_mem=-1.0))
     ]
     net = evsim.Sequential(*layers, seed=given.seed, threads=given.threads)
+    hidden = [f"{index}.weight" for index in range(0, len(layers) - 2, 2)]
+    net.load_parameters({name: 2.0 * net.parameters()[name] for name in hidden})
 
     def encode(x: np.ndarray, first: int) -> np.ndarray:
         """Rows as steps: (28, B, 28) spikes, of numbers that belong to the samples' presentation."""
         rng = np.random.Generator(np.random.Philox(key=[given.seed, first]))
         return np.swapaxes(rng.random(x.shape, dtype=np.float32) < x / np.float32(255.0), 0, 1)
 
-    trainer = evsim.Trainer(net, evsim.CountCrossEntropy(), evsim.Adam(lr=given.lr), encoder=encode, seed=given.seed)
+    trainer = evsim.Trainer(
+        net,
+        evsim.CountCrossEntropy(),
+        evsim.Adam(lr=given.lr),
+        encoder=encode,
+        schedule=evsim.CosineAnnealingLR(max(given.epochs, 1)),
+        seed=given.seed,
+    )
     checkpoint = None
     if given.out:
         given.out.mkdir(parents=True, exist_ok=True)

@@ -52,6 +52,13 @@ def test_tensor_and_events_hold_the_same_spikes(dense):
         np.testing.assert_array_equal(units, np.repeat(np.arange(rows.shape[2]), rows[t, b].astype(int)))
 
 
+@given(arrays(np.float32, (5, 3, 4), elements=st.integers(0, 3).map(float)), st.integers(0, 4), st.integers(1, 5))
+def test_some_steps_of_events(dense, first, n):
+    part = EventInput.from_dense(dense).steps(first, min(first + n, 5))
+    np.testing.assert_array_equal(np.asarray(part), dense[first : first + n])
+    assert part.n_spikes == dense[first : first + n].sum()
+
+
 def test_spikes_may_come_in_any_order():
     rng = np.random.default_rng(1)
     dense = rng.integers(0, 3, (7, 3, 2, 5)).astype(float)

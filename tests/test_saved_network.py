@@ -157,6 +157,14 @@ def test_state_dicts_of_arrays():
     assert (net[1].beta, net[1].threshold, net[3].neurons.tau_mem) == (0.75, 2.0, 7.0)
 
 
+def test_time_constants_of_a_state_dict_may_be_alphas():
+    net = evsim.Sequential(evsim.sinabs.LIF(9.0, tau_syn=4.0))
+    state = {"0.alpha_mem": np.float32(0.5), "0.alpha_syn": np.float32(0.25), "0.min_v_mem": np.float32(-2.0)}
+    evsim.from_state_dict(net, state)
+    assert (net[0].tau_mem, net[0].tau_syn) == pytest.approx((-1.0 / np.log(0.5), -1.0 / np.log(0.25)))
+    assert net[0].min_v_mem == -2.0
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

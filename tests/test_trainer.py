@@ -97,11 +97,28 @@ def test_ctrl_c_waits_for_the_end_of_a_batch(tmp_path, monkeypatch):
     other = network()
     second = trainer(other)
     second.resume(file)
-    with pytest.raises(ValueError, match="batch_size is 10; the epoch to go on with has batches of 20"):
+    with pytest.raises(ValueError, match=r"batch_size is 10 and there are 200 samples; the epoch .* has seen 80 in 4"):
         second.fit(*points(), epochs=2, batch_size=10)
     assert second.fit(*points(), epochs=2, batch_size=20) == expected
     for name, value in whole.parameters().items():
         np.testing.assert_array_equal(other.parameters()[name], value)
+
+
+def test_a_run_interrupted_while_it_evaluates(tmp_path, monkeypatch):
+    whole = network()
+    data = {"validation": points(20, 2), "batch_size": 30, "epochs": 2}
+    expected = trainer(whole).fit(*points(), **data)
+    first = trainer(network())
+
+    def interrupted(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(first, "evaluate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        first.fit(*points(), checkpoint=tmp_path / "run.h5", **data)
+    second = trainer(network())
+    second.resume(tmp_path / "run.h5")
+    assert second.fit(*points(), **data) == expected
 
 
 def test_history_is_in_the_checkpoint(tmp_path):

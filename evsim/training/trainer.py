@@ -152,10 +152,10 @@ class Trainer:
         """
         checks.size("fit", "batch_size", batch_size, 1)
         done = self._position
-        if done.batch and done.sums["samples"] != done.batch * batch_size:
+        if done.batch and done.sums["samples"] != min(done.batch * batch_size, len(x)):
             raise ValueError(
-                f"fit: batch_size is {batch_size}; the epoch to go on with has batches of "
-                f"{done.sums['samples'] / done.batch:g}"
+                f"fit: batch_size is {batch_size} and there are {len(x)} samples; the epoch to go on with has seen "
+                f"{done.sums['samples']:g} in {done.batch} batches"
             )
         if best is not None:
             self.net.describe()  # refuses what a file cannot hold, before anything is learned
