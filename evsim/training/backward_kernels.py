@@ -8,13 +8,12 @@ import numpy as np
 
 from evsim.batch_model import TILE
 from evsim.jit import compile_kernel
+from evsim.lanes import LANES, add_scaled_lanes
 from evsim.model import COUPLING, DECAY, GAIN, JUMP, LEAK, V_MIN, V_RESET
 
 f32 = np.float32
 i64 = np.int64
 u64 = np.uint64
-
-LANES = 16
 
 
 @compile_kernel
@@ -97,16 +96,16 @@ def list_events(frames, first, stop, start, index, times):
 
 
 @compile_kernel
-def add_linear_gradient(start, index, times, gradient, sample, n_samples, weight_gradient, dx):
-    """weight_gradient (sources, targets) += each source's spikes times gradient (T, B, targets), tile by tile.
+def add_linear_gradient(start, index, times, gradient, sample, n_samples, weight_gradient, n_row, dx):
+    """weight_gradient, flat (sources, n_row), += each source's spikes times gradient (T, B, targets), tile by tile.
 
     For `n_samples` from `sample` on, whose events are as list_events has them (no `times`: once each); the last step
     first, so that a run can be added in parts. The targets of weight_gradient are filled up to a multiple of LANES,
     for loops without a remainder; dx (TILE,) is scratch.
     """
     n_steps, n_out = gradient.shape[0], u64(gradient.shape[2])
-    for first in range(u64(0), u64(weight_gradient.shape[1]), u64(TILE)):
-        n = min(u64(TILE), u64(weight_gradient.shape[1]) - first)
+    for first in range(u64(0), u64(n_row), u64(TILE)):
+        n = min(u64(TILE), u64(n_row) - first)
         for back in range(n_steps):
             t = n_steps - 1 - back
             for b in range(n_samples):
@@ -114,9 +113,9 @@ def add_linear_gradient(start, index, times, gradient, sample, n_samples, weight
                 for i in range(n):
                     dx[i] = gradient[t, sample + b, first + i] if first + i < n_out else f32(0.0)
                 for e in range(start[row], start[row + 1]):
-                    j, x = u64(index[e]), times[e] if times.size > 0 else f32(1.0)
-                    for i in range(n):
-                        weight_gradient[j, first + i] += x * dx[i]
+                    at, x = u64(index[e]) * n_row + first, times[e] if times.size > 0 else f32(1.0)
+                    for i in range(u64(0), n, u64(LANES)):
+                        add_scaled_lanes(weight_gradient, at + i, dx, i, x)
 
 
 @compile_kernel

@@ -6,14 +6,17 @@ and samples in GROUPS groups.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evsim import batch_model as bm
+from evsim.aligned import aligned_zeros
 from evsim.batch_build import BatchBuilt, Node
 from evsim.batch_input import EventInput
+from evsim.lanes import LANES
 from evsim.layers import Connection, Conv2d, Recurrent
 from evsim.model import V_THRESHOLD
 from evsim.sequential import Sequential
@@ -24,6 +27,7 @@ from evsim.training.stepwise import StepwiseNeurons
 
 F4 = NDArray[np.float32]
 GROUPS = 8
+SLOPES = 2**18  # surrogate derivatives computed at a time
 
 
 class BackwardPass:
@@ -35,6 +39,7 @@ class BackwardPass:
         order = nodes[0].order_in
         self._unit_of = np.empty(order.size, np.uint32)  # the engine's number of each unit of the input
         self._unit_of[order] = np.arange(order.size)
+        self._in_order = bool((order == np.arange(order.size)).all())
         self._connections = {
             k: net.layers[node.connection] for k, node in enumerate(nodes) if node.connection is not None
         }
@@ -71,8 +76,9 @@ class BackwardPass:
             connection: Any = self._connections.get(k)
             if connection is not None:
                 self._add_weights(k, chunk, given)
-                for frame in given[::-1]:
-                    self._biases[k] += frame.sum(axis=0, dtype=np.float64)
+                if connection.bias is not None:
+                    for frame in given[::-1]:
+                        self._biases[k] += frame.sum(axis=0, dtype=np.float64)
                 given = source_gradient(connection, node, given) if wanted else given
             elif wanted:
                 given = given * np.float32(node.scale_in)
@@ -118,8 +124,9 @@ class BackwardPass:
             start, step = model.parameter_start[k, V_THRESHOLD], model.parameter_step[k, V_THRESHOLD]
             threshold = model.parameter_value[start : start + (node.size if step else 1)]
             slope = np.empty_like(pre)
-            for t, h in enumerate(pre):
-                slope[t] = node.neurons.surrogate.derivative(h, threshold)
+            at_once = max(1, SLOPES // pre[0].size)
+            for t in range(0, len(pre), at_once):
+                slope[t : t + at_once] = node.neurons.surrogate.derivative(pre[t : t + at_once], threshold)
         gradient = np.empty_like(pre)
         shared = (
             pre, chunk.frames[k], slope, np.ascontiguousarray(given, np.float32), model.parameter_value,
@@ -158,10 +165,10 @@ class BackwardPass:
     def _sums_of(self, k: int) -> F4:
         """Room for the sums of a connection's weights, in the order that the kernels have them in."""
         row, connection = self._built.nodes[k].row, self._connections[k]
-        shape: tuple[int, ...] = (int(row[bm.N_IN]), -(-int(row[bm.N_OUT]) // kernels.LANES) * kernels.LANES)
+        shape: tuple[int, ...] = (int(row[bm.N_IN]), -(-int(row[bm.N_OUT]) // LANES) * LANES)
         if isinstance(connection, Conv2d):
             shape = (connection.in_channels // connection.groups, *connection.kernel_size, int(row[bm.OUT_CHANNELS]))
-        return np.zeros((min(GROUPS, self._n_samples), *shape), np.float32)
+        return aligned_zeros((min(GROUPS, self._n_samples), *shape), np.float32)
 
     def _add_weights(self, k: int, chunk: Chunk, gradient: F4) -> None:
         row, connection, sums = self._built.nodes[k].row, self._connections[k], self._weights[k]
@@ -175,8 +182,9 @@ class BackwardPass:
                     connection.dilation, sums[group],
                 )  # fmt: skip
             else:
-                dx = np.empty(bm.TILE, np.float32)
-                kernels.add_linear_gradient(*events, gradient, first, stop - first, sums[group], dx)
+                flat, n_row = sums[group].reshape(-1), sums.shape[2]
+                dx = aligned_zeros(bm.TILE, np.float32)
+                kernels.add_linear_gradient(*events, gradient, first, stop - first, flat, n_row, dx)
 
         for_groups(self._net.threads, self._n_samples, add)
 
@@ -186,7 +194,9 @@ class BackwardPass:
         if k == 0 and isinstance(given, EventInput):
             n_steps = given.shape[0]
             start = given.start[first * n_steps : stop * n_steps + 1]
-            index = self._unit_of[given.index[start[0] : start[-1]]]
+            index = given.index[start[0] : start[-1]]
+            if not self._in_order:
+                index = self._unit_of[index]
             return start - start[0], index, np.empty(0, np.float32)
         frames = chunk.frames_before(k, self._built.nodes)
         start = np.zeros((stop - first) * len(frames) + 1, np.int64)
@@ -216,9 +226,18 @@ def for_groups(threads: int, n_samples: int, work: Callable[[int, int, int], Any
     """Call work(group, first sample, stop) for groups of samples, on so many threads."""
     n_groups = min(GROUPS, n_samples)
     edges = [group * n_samples // n_groups for group in range(n_groups + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(work, group, *edges[group : group + 2]) for group in range(n_groups)]:
+    calls = [(group, *edges[group : group + 2]) for group in range(n_groups)]
+    if threads == 1:
+        for call in calls:
+            work(*call)
+    else:
+        for done in [_pool(threads).submit(work, *call) for call in calls]:
             done.result()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="evsim")
 
 
 def _as_units(node: Node, gradient: Any) -> F4:

@@ -66,8 +66,7 @@ class Record:
             self.last = self._run(state, first, stop)
             self.output[first:stop] = self.last.frames[-1]
             for k in spiking:
-                for frame in self.last.frames[k]:
-                    self.n_spikes[k] += frame.sum(axis=0, dtype=np.uint32)
+                self.n_spikes[k] += self.last.frames[k].sum(axis=(0, 1), dtype=np.int64)
 
     @property
     def is_whole(self) -> bool:
