@@ -1,0 +1,108 @@
+"""Seconds a batch of training in PyTorch: SpikingJelly's 784-10 network, or sinabs' network of rows of MNIST.
+
+``--case lif``: Linear(784, 10), LIFNode(tau 2, ATan), Poisson encoder, 100 steps, MSE of rates, Adam: SpikingJelly's
+example, in multi-step mode, which is its faster one. ``--case rows``: Linear layers 28-128-128-256-256-10, each
+followed by sinabs' IAFSqueeze, 28 rows as steps, cross-entropy of counts, Adam. Timed is a step of the optimiser with
+everything it needs: encoding, forward, backward, update.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peer_mnist import load_mnist
+from peer_report import add_common_arguments, peak_memory_bytes
+from torch import nn
+from torch.nn import functional as nnf
+
+ROWS = (28, 128, 128, 256, 256, 10)
+
+
+def make_lif(steps: int) -> tuple[nn.Module, Any]:
+    """SpikingJelly's network, and the loss of a batch."""
+    from spikingjelly.activation_based import encoding, functional, layer, neuron, surrogate
+
+    network = nn.Sequential(
+        layer.Linear(784, 10, bias=False), neuron.LIFNode(tau=2.0, surrogate_function=surrogate.ATan())
+    )
+    functional.set_step_mode(network, "m")
+    encode = encoding.PoissonEncoder()
+
+    def loss(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        functional.reset_net(network)
+        flat = images.reshape(len(images), 784)
+        spikes = encode(flat.expand(steps, *flat.shape))
+        return nnf.mse_loss(network(spikes).mean(0), nnf.one_hot(labels, 10).float())
+
+    return network, loss
+
+
+def make_rows(_steps: int) -> tuple[nn.Module, Any]:
+    """sinabs' network, and the loss of a batch."""
+    from sinabs import layers
+
+    parts: list[nn.Module] = []
+    for n_in, n_out in pairwise(ROWS):
+        parts += [nn.Linear(n_in, n_out), layers.IAF(min_v_mem=-1.0)]
+    network = nn.Sequential(*parts)
+
+    def loss(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        for part in parts[1::2]:
+            part.reset_states()
+        spikes = (torch.rand_like(images) < images).float()
+        return nnf.cross_entropy(network(spikes).sum(1), labels)
+
+    return network, loss
+
+
+def main() -> None:
+    """Train some batches and report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--case", choices=("lif", "rows"), required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder with the MNIST files")
+    parser.add_argument("--batch", type=int, default=64, help="samples at once (default %(default)s)")
+    parser.add_argument("--batches", type=int, default=30, help="timed ones (default %(default)s)")
+    parser.add_argument("--warmup", type=int, default=5, help="untimed batches before (default %(default)s)")
+    add_common_arguments(parser, time=100.0, threads=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(arguments.seed)
+    images, labels = load_mnist(arguments.data, "train")
+    pixels = torch.from_numpy(np.asarray(images, np.float32).reshape(-1, 28, 28) / np.float32(255))
+    classes = torch.from_numpy(np.asarray(labels, np.int64))
+    network, loss = (make_lif if arguments.case == "lif" else make_rows)(int(arguments.time))
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    seconds = []
+    for number in range(arguments.warmup + arguments.batches):
+        part = slice(number * arguments.batch, (number + 1) * arguments.batch)
+        start = time.perf_counter()
+        optimizer.zero_grad()
+        loss(pixels[part], classes[part]).backward()
+        optimizer.step()
+        if number >= arguments.warmup:
+            seconds.append(time.perf_counter() - start)
+    report = {
+        "simulator": "SpikingJelly" if arguments.case == "lif" else "sinabs",
+        "case": arguments.case,
+        "batch": arguments.batch,
+        "batches": arguments.batches,
+        "threads": arguments.threads,
+        "seed": arguments.seed,
+        "seconds_per_batch": round(statistics.median(seconds), 6),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "versions": {name: version(name) for name in ("spikingjelly", "sinabs", "torch", "numpy")},
+    }
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
