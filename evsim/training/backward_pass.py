@@ -216,8 +216,13 @@ def for_groups(threads: int, n_samples: int, work: Callable[[int, int, int], Any
     """Call work(group, first sample, stop) for groups of samples, on so many threads."""
     n_groups = min(GROUPS, n_samples)
     edges = [group * n_samples // n_groups for group in range(n_groups + 1)]
+    calls = [(group, edges[group], edges[group + 1]) for group in range(n_groups)]
+    if threads == 1:
+        for call in calls:
+            work(*call)
+        return
     with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(work, group, *edges[group : group + 2]) for group in range(n_groups)]:
+        for done in [pool.submit(work, *call) for call in calls]:
             done.result()
 
 
