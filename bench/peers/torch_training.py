@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from peer_mnist import load_mnist
+from peer_mnist import read_images, read_labels
 from peer_report import add_common_arguments, peak_memory_bytes
 from torch import nn
 from torch.nn import functional as nnf
@@ -76,7 +76,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
-    images, labels = load_mnist(arguments.data, "train")
+    n = arguments.batch * (arguments.warmup + arguments.batches)
+    images, labels = read_images(arguments.data, "train", n), read_labels(arguments.data, "train", n)
     pixels = torch.from_numpy(np.asarray(images, np.float32).reshape(-1, 28, 28) / np.float32(255))
     classes = torch.from_numpy(np.asarray(labels, np.int64))
     network, loss = (make_lif if arguments.case == "lif" else make_rows)(int(arguments.time))
