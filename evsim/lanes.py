@@ -41,22 +41,26 @@ def add_lanes(_typing_context, total, at, weight, rows, times, offset):  # type:
 
 
 @intrinsic
-def add_scaled_lanes(_typing_context, total, at, source, first, factor):  # type: ignore[no-untyped-def]
-    """total[at:] += factor * source[first:], LANES float32, each rounded once."""
+def add_scaled_lanes(_typing_context, total, at, source, rows, factors, offset):  # type: ignore[no-untyped-def]
+    """total[at:] += factors[j] * source[rows[j] + offset:] for j after j, LANES float32, each rounded once."""
     vector = ir.VectorType(ir.FloatType(), LANES)
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        _, at, _, first, factor = arguments
-        here = _lanes(context, builder, signature, arguments, 0, at, vector)
-        there = _lanes(context, builder, signature, arguments, 2, first, vector)
-        scaled = builder.load(there, align=4), _in_all_lanes(builder, factor, vector)
+        _, at, _, rows, factors, offset = arguments
         kind = ir.FunctionType(vector, [vector] * 3)
         fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
-        builder.store(builder.call(fma, [*scaled, builder.load(here, align=4)]), here, align=4)
+        target = _lanes(context, builder, signature, arguments, 0, at, vector)
+        sums = builder.load(target, align=4)
+        for j in range(len(signature.args[3])):
+            row = builder.add(builder.extract_value(rows, j), offset)
+            terms = builder.load(_lanes(context, builder, signature, arguments, 2, row, vector), align=4)
+            factor = _in_all_lanes(builder, builder.extract_value(factors, j), vector)
+            sums = builder.call(fma, [factor, terms, sums])
+        builder.store(sums, target, align=4)
         return context.get_dummy_value()
 
     index = numba.types.uint64
-    return numba.types.void(total, index, source, index, numba.types.float32), codegen
+    return numba.types.void(total, index, source, rows, factors, index), codegen
 
 
 @intrinsic

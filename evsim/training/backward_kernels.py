@@ -7,13 +7,15 @@ share a batch; sums over samples are made in groups of them, whose number does n
 import numpy as np
 
 from evsim.batch_model import TILE
-from evsim.jit import compile_kernel
+from evsim.jit import compile_kernel, register_jitable
 from evsim.lanes import LANES, add_scaled_lanes
-from evsim.model import COUPLING, DECAY, GAIN, JUMP, LEAK, V_MIN, V_RESET
+from evsim.model import BLOCK, COUPLING, DECAY, GAIN, JUMP, LEAK, V_MIN, V_RESET
 
 f32 = np.float32
 i64 = np.int64
 u64 = np.uint64
+
+TARGETS = 32  # whose weights to a tile of sources multiply_back takes at a time
 
 
 @compile_kernel
@@ -50,26 +52,30 @@ def through_neurons(
         for back in range(n_steps):
             t = n_steps - 1 - back
             h, s, d, ds, dx = pre[t, b], count[t, b], slope[t, b], given[t, b], gradient[t, b]
-            for i in range(n):
-                v_reset, spikes = value[at_reset + by_reset * i], f32(s[i])
-                through_reset = f32(0.0) if detach else d[i]
-                if not spiking:
-                    keeps = f32(1.0)
-                elif soft:
-                    keeps = f32(1.0) - through_reset * v_reset
-                else:
-                    keeps = f32(1.0) - spikes if spikes < f32(1.0) else f32(0.0)
-                    keeps += through_reset * (v_reset - h[i])
-                v = h[i]
-                if spiking:
-                    v = h[i] - spikes * v_reset if soft else (h[i] if spikes == f32(0.0) else v_reset)
-                goes_on = dv[i] if v > value[at_v_min + by_v_min * i] else f32(0.0)
-                dh = (ds[i] * d[i] if spiking else ds[i]) + goes_on * keeps
-                dx[i] = value[at_jump + by_jump * i] * dh
-                dv[i] = value[at_leak + by_leak * i] * dh
-                if filtered:
-                    dx[i] += value[at_gain + by_gain * i] * di[i]
-                    di[i] = value[at_decay + by_decay * i] * di[i] + value[at_coupling + by_coupling * i] * dh
+            for at in range(u64(0), n, u64(BLOCK)):  # coefficients lie there once a neuron, or BLOCK times
+                leak, v_min = at_leak + by_leak * at - at, at_v_min + by_v_min * at - at
+                to, jump, gain = at_reset + by_reset * at - at, at_jump + by_jump * at - at, at_gain + by_gain * at - at
+                coupling, decay = at_coupling + by_coupling * at - at, at_decay + by_decay * at - at
+                for i in range(at, min(at + u64(BLOCK), n)):
+                    v_reset, spikes = value[to + i], f32(s[i])
+                    through_reset = f32(0.0) if detach else d[i]
+                    if not spiking:
+                        keeps = f32(1.0)
+                    elif soft:
+                        keeps = f32(1.0) - through_reset * v_reset
+                    else:
+                        keeps = f32(1.0) - spikes if spikes < f32(1.0) else f32(0.0)
+                        keeps += through_reset * (v_reset - h[i])
+                    v = h[i]
+                    if spiking:
+                        v = h[i] - spikes * v_reset if soft else (h[i] if spikes == f32(0.0) else v_reset)
+                    goes_on = dv[i] if v > value[v_min + i] else f32(0.0)
+                    dh = (ds[i] * d[i] if spiking else ds[i]) + goes_on * keeps
+                    dx[i] = value[jump + i] * dh
+                    dv[i] = value[leak + i] * dh
+                    if filtered:
+                        dx[i] += value[gain + i] * di[i]
+                        di[i] = value[decay + i] * di[i] + value[coupling + i] * dh
 
 
 @compile_kernel
@@ -103,7 +109,7 @@ def add_linear_gradient(start, index, times, gradient, sample, n_samples, weight
     first, so that a run can be added in parts. The targets of weight_gradient are filled up to a multiple of LANES,
     for loops without a remainder; dx (TILE,) is scratch.
     """
-    n_steps, n_out = gradient.shape[0], u64(gradient.shape[2])
+    n_steps, n_out, none = gradient.shape[0], u64(gradient.shape[2]), u64(0)
     for first in range(u64(0), u64(n_row), u64(TILE)):
         n = min(u64(TILE), u64(n_row) - first)
         for back in range(n_steps):
@@ -115,7 +121,51 @@ def add_linear_gradient(start, index, times, gradient, sample, n_samples, weight
                 for e in range(start[row], start[row + 1]):
                     at, x = u64(index[e]) * n_row + first, times[e] if times.size > 0 else f32(1.0)
                     for i in range(u64(0), n, u64(LANES)):
-                        add_scaled_lanes(weight_gradient, at + i, dx, i, x)
+                        add_scaled_lanes(weight_gradient, at + i, dx, (i,), (x,), none)
+
+
+@compile_kernel
+def multiply_back(gradient, first, stop, weight, n_row, made, sums):
+    """made (T, B, sources) = gradient (T, B, targets) times weight, flat (targets, n_row), for samples [first, stop).
+
+    Terms are added target by target, in whole vectors: tile by tile of the sources, and for all steps a few targets,
+    whose weights then stay in the nearest cache.
+
+    Parameters
+    ----------
+    n_row : sources, filled up to whole vectors.
+    sums : (T * TILE,), scratch.
+    """
+    n_steps, n_out, n_in = u64(gradient.shape[0]), u64(gradient.shape[2]), u64(made.shape[2])
+    for b in range(first, stop):
+        for tile in range(u64(0), u64(n_row), u64(TILE)):
+            n = min(u64(TILE), u64(n_row) - tile)
+            for i in range(n_steps * n):
+                sums[i] = f32(0.0)
+            for low in range(u64(0), n_out, u64(TARGETS)):
+                high = min(low + u64(TARGETS), n_out)
+                for t in range(n_steps):
+                    _add_targets(gradient[t, b], low, high, weight, u64(n_row), tile, sums, t * n, n)
+            for t in range(n_steps):
+                for i in range(min(n, n_in - tile)):
+                    made[t, b, tile + i] = sums[t * n + i]
+
+
+@register_jitable(forceinline=True)
+def _add_targets(gradient, low, high, weight, n_row, tile, sums, at, n):
+    """sums[at:] += the weights of targets [low, high) times their gradient, four at a time."""
+    j = low
+    while j + u64(4) <= high:
+        a, b, c, d = gradient[j], gradient[j + u64(1)], gradient[j + u64(2)], gradient[j + u64(3)]
+        row = j * n_row + tile
+        rows = row, row + n_row, row + u64(2) * n_row, row + u64(3) * n_row
+        for i in range(u64(0), n, u64(LANES)):
+            add_scaled_lanes(sums, at + i, weight, rows, (a, b, c, d), i)
+        j += u64(4)
+    while j < high:
+        for i in range(u64(0), n, u64(LANES)):
+            add_scaled_lanes(sums, at + i, weight, (j * n_row + tile,), (gradient[j],), i)
+        j += u64(1)
 
 
 @compile_kernel

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import batch_model as bm
-from evsim.aligned import aligned_zeros
+from evsim.aligned import aligned_zeros, whole_lines
 from evsim.batch_build import BatchBuilt, Node
 from evsim.batch_input import EventInput
 from evsim.lanes import LANES
-from evsim.layers import Connection, Conv2d, Recurrent
+from evsim.layers import Connection, Conv2d, Linear, Recurrent
 from evsim.model import V_THRESHOLD
 from evsim.sequential import Sequential
 from evsim.training import backward_kernels as kernels
@@ -77,9 +77,12 @@ class BackwardPass:
             if connection is not None:
                 self._add_weights(k, chunk, given)
                 if connection.bias is not None:
-                    for frame in given[::-1]:
-                        self._biases[k] += frame.sum(axis=0, dtype=np.float64)
-                given = source_gradient(connection, node, given) if wanted else given
+                    steps = given[::-1].sum(axis=1, dtype=np.float64)
+                    self._biases[k] = np.concatenate([self._biases[k][np.newaxis], steps]).sum(axis=0)
+                if wanted and isinstance(connection, Conv2d):
+                    given = source_gradient(connection, node, given)
+                elif wanted:
+                    given = self._multiply_back(connection, node, given)
             elif wanted:
                 given = given * np.float32(node.scale_in)
         if not self._wants_input:
@@ -161,6 +164,20 @@ class BackwardPass:
                 self._back_weights[k] += gradient[t].T @ spikes.astype(np.float32)
                 self._back_biases[k] += gradient[t].sum(axis=0, dtype=np.float64)
         return gradient
+
+    def _multiply_back(self, connection: Linear, node: Node, gradient: F4) -> F4:
+        """The gradient of what enters a linear layer, from that of its targets; both (T, B, units)."""
+        n_row = whole_lines(node.order_in.size)
+        weight = aligned_zeros((gradient.shape[2], n_row), np.float32)
+        weight[:, : node.order_in.size] = connection.weight[:, node.order_in] * np.float32(node.scale_in)
+        made = np.empty((*gradient.shape[:2], node.order_in.size), np.float32)
+
+        def work(_group: int, first: int, stop: int) -> None:
+            sums = aligned_zeros(len(gradient) * bm.TILE, np.float32)
+            kernels.multiply_back(gradient, first, stop, weight.reshape(-1), n_row, made, sums)
+
+        for_groups(self._net.threads, self._n_samples, work)
+        return made
 
     def _sums_of(self, k: int) -> F4:
         """Room for the sums of a connection's weights, in the order that the kernels have them in."""

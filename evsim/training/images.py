@@ -1,4 +1,4 @@
-"""Gradients that go back through pools and connections to all of their sources: dense, as matrix products."""
+"""Gradients that go back through pools and convolutions to all of their sources: dense, as matrix products."""
 
 from typing import Any
 
@@ -7,29 +7,24 @@ from numpy.typing import NDArray
 
 from evsim import batch_model as bm
 from evsim.batch_build import Node
-from evsim.layers import Connection, Conv2d
+from evsim.layers import Conv2d
 
 F4 = NDArray[np.float32]
 CHUNK = 2**22  # entries of a matrix product made at a time
 STEPS_AT_ONCE = 16  # of a matrix product: few enough for parts of a run, and enough for speed
 
 
-def source_gradient(connection: Connection, node: Node, gradient: F4) -> F4:
-    """The gradient of what enters a connection, from that of its targets; both (T, B, units).
+def source_gradient(connection: Conv2d, node: Node, gradient: F4) -> F4:
+    """The gradient of what enters a convolution, from that of its targets; both (T, B, units).
 
     A product for every STEPS_AT_ONCE steps: its rounding then does not depend on T.
     """
-    scale = np.float32(node.scale_in)
     n_steps, n_samples, _ = gradient.shape
     made = np.empty((n_steps, n_samples, node.order_in.size), np.float32)
-    weight = np.empty(0) if isinstance(connection, Conv2d) else connection.weight[:, node.order_in] * scale
     for first in range(0, n_steps, STEPS_AT_ONCE):
         part = slice(first, first + STEPS_AT_ONCE)
         frames, target = (each[part].reshape(-1, each.shape[2]) for each in (gradient, made))
-        if isinstance(connection, Conv2d):
-            target[:] = _convolved_back(connection, node.row, frames, scale)
-        else:
-            np.matmul(frames, weight, out=target)
+        target[:] = _convolved_back(connection, node.row, frames, np.float32(node.scale_in))
     return made
 
 
