@@ -2,8 +2,11 @@
 
 from evsim import decoding, encoders, labelling, sinabs, snntorch, spikingjelly, training
 from evsim._version import __version__
+from evsim.accuracy import AccuracyOverTime, accuracy_over_time
+from evsim.analog import AnalogNetwork, BatchNorm, Dropout, ReLU
 from evsim.batch_input import EventInput, PoissonInput, RepeatedInput
 from evsim.batches import batches
+from evsim.compare import compare_activations
 from evsim.connectivity import (
     all_to_all,
     explicit,
@@ -13,12 +16,14 @@ from evsim.connectivity import (
     one_to_one,
     pairwise_bernoulli,
 )
+from evsim.convert import Converted, convert
 from evsim.distributions import lognormal, normal, uniform
 from evsim.io.events import read_event_stream, write_event_stream
 from evsim.io.recording import open_recording
 from evsim.layers import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, MaxPool2d, Recurrent, SumPool2d
 from evsim.network import Network
 from evsim.neurons import IAF, LIF
+from evsim.operations import Operations, count_operations
 from evsim.plasticity import PairSTDP
 from evsim.sequential import Sequential
 from evsim.simulation import Simulation
@@ -59,14 +64,19 @@ __all__ = [
     "LIF",
     "SGD",
     "ATan",
+    "AccuracyOverTime",
     "Adam",
     "AdamW",
+    "AnalogNetwork",
     "AvgPool2d",
     "BCEWithLogits",
+    "BatchNorm",
     "Conv1d",
     "Conv2d",
+    "Converted",
     "CosineAnnealingLR",
     "CountCrossEntropy",
+    "Dropout",
     "EventInput",
     "ExponentialLR",
     "FastSigmoid",
@@ -77,6 +87,7 @@ __all__ = [
     "MaxPool2d",
     "MeanCrossEntropy",
     "Network",
+    "Operations",
     "Optimizer",
     "PairSTDP",
     "PiecewiseQuadratic",
@@ -84,6 +95,7 @@ __all__ = [
     "RateCrossEntropy",
     "RateMSE",
     "RateRegulariser",
+    "ReLU",
     "Recurrent",
     "RepeatedInput",
     "Sequential",
@@ -99,9 +111,13 @@ __all__ = [
     "Trainer",
     "Triangle",
     "__version__",
+    "accuracy_over_time",
     "all_to_all",
     "batches",
     "clip_gradients",
+    "compare_activations",
+    "convert",
+    "count_operations",
     "decoding",
     "encoders",
     "explicit",

@@ -1,5 +1,6 @@
 """Learning in layered networks by gradients: backpropagation through time, losses, optimisers, the Trainer."""
 
+from evsim.training.analog import fit_analog
 from evsim.training.backward import Backward, forward
 from evsim.training.losses import (
     BCEWithLogits,
@@ -44,5 +45,6 @@ __all__ = [
     "StepLR",
     "Trainer",
     "clip_gradients",
+    "fit_analog",
     "forward",
 ]
