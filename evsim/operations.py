@@ -25,8 +25,8 @@ __all__ = ["ADDITION", "MULTIPLY_ACCUMULATE", "Operations", "count_operations", 
 I8 = NDArray[np.int64]
 F4 = NDArray[np.float32]
 
-# Joules of 32-bit floating-point arithmetic in a 45 nm process: an addition 0.9 pJ, a multiplication 3.7 pJ. Without
-# memory, which costs more than either. M. Horowitz, ISSCC 2014, "Computing's energy problem (and what we can do about it)".
+# Joules of 32-bit floating-point arithmetic in a 45 nm process: an addition 0.9 pJ, a multiplication 3.7 pJ. Memory, not
+# counted here, costs more than either. M. Horowitz 2014, "Computing's energy problem (and what we can do about it)".
 ADDITION = 0.9e-12
 MULTIPLY_ACCUMULATE = 4.6e-12
 
@@ -72,9 +72,8 @@ class Operations:
         rows: list[tuple[str, ...]] = [
             ("layer", "spikes", "synaptic operations", "multiply-accumulates", "ANN multiply-accumulates")
         ]
-        columns = [
-            each.sum(axis=(0, 1)) / self.n_samples for each in (self.spikes, self.synaptic, self.multiply_accumulates)
-        ]
+        done = (self.spikes, self.synaptic, self.multiply_accumulates)
+        columns = [each.sum(axis=(0, 1)) / self.n_samples for each in done]
         numbers = np.array([*columns, self.ann]).T
         for name, values in zip((*self.layers, "a sample"), [*numbers, numbers.sum(axis=0)], strict=True):
             rows.append((name, *(f"{value:,.0f}" for value in values)))

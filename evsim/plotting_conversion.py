@@ -54,7 +54,8 @@ def plot_accuracy_over_time(
     if table.exits:
         lines = [f"margin {e.margin:g}: {100 * e.accuracy:.2f} %, {e.steps:.1f} steps" for e in table.exits]
         above.text(
-            0.98, 0.04, "\n".join(lines), transform=above.transAxes, ha="right", va="bottom", color=COLORS[2], fontsize=8
+            0.98, 0.04, "\n".join(lines), transform=above.transAxes, ha="right", va="bottom", color=COLORS[2],
+            fontsize=8,
         )  # fmt: skip
     above.set_ylabel("accuracy (%)")
     operations = MILLION * (table.synaptic_operations + table.multiply_accumulates)

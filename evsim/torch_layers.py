@@ -138,11 +138,10 @@ def _convolution(name: str, m: Any) -> Layer:
         if padding == "same" and any(span % 2 for span in spans):
             raise ValueError(f"convert: {name} ({type(m).__name__}): padding 'same' is uneven; it must be whole a side")
         padding = tuple(span // 2 if padding == "same" else 0 for span in spans)
-    settings = (m.kernel_size, m.stride, padding, m.dilation)
-    shared = {"groups": m.groups, "bias": _bias(m), "weight": _array(m.weight)}
-    if len(m.kernel_size) == 1:
-        return Conv1d(m.in_channels, m.out_channels, *(int(setting[0]) for setting in settings), **shared)
-    return Conv2d(m.in_channels, m.out_channels, *map(tuple, settings), **shared)
+    sizes = {"kernel_size": m.kernel_size, "stride": m.stride, "padding": padding, "dilation": m.dilation}
+    kind = Conv1d if len(m.kernel_size) == 1 else Conv2d
+    settings: dict[str, Any] = {key: int(size[0]) if kind is Conv1d else tuple(size) for key, size in sizes.items()}
+    return kind(m.in_channels, m.out_channels, **settings, groups=m.groups, bias=_bias(m), weight=_array(m.weight))
 
 
 def _batch_norm(name: str, m: Any) -> Layer:
