@@ -25,8 +25,8 @@ __all__ = ["ADDITION", "MULTIPLY_ACCUMULATE", "Operations", "count_operations", 
 I8 = NDArray[np.int64]
 F4 = NDArray[np.float32]
 
-# Joules of 32-bit floating-point arithmetic in a 45 nm process: an addition 0.9 pJ, a multiplication 3.7 pJ. Memory, not
-# counted here, costs more than either. M. Horowitz 2014, "Computing's energy problem (and what we can do about it)".
+# Joules of 32-bit floating-point arithmetic in a 45 nm process: an addition 0.9 pJ, a multiplication 3.7 pJ. Memory,
+# not counted here, costs more than either. Source: M. Horowitz, "Computing's energy problem", ISSCC 2014.
 ADDITION = 0.9e-12
 MULTIPLY_ACCUMULATE = 4.6e-12
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from evsim.plotting_style import COLORS, INK, draw_title, figure_class, plain
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 DOTS = 4000  # of a layer: as many units as are drawn
 COLUMNS = 4  # of layers
 MILLION = 1e-6
+GOLDEN = 0.6180339887498949  # multiples of it lie evenly in [0, 1) and meet no pattern of an image
 
 
 def plot_accuracy_over_time(
@@ -77,7 +80,7 @@ def plot_accuracy_over_time(
 def plot_activations(layers: Sequence[Any], title: str | None = None) -> tuple[Figure, list[Axes]]:
     """Rates of a converted network against activations of the ordinary one, a picture for each layer.
 
-    Of a large layer only units evenly spaced are drawn; correlation and error are those of all.
+    Of a large layer only units evenly spread are drawn; correlation and error are those of all.
 
     Parameters
     ----------
@@ -104,13 +107,11 @@ def plot_activations(layers: Sequence[Any], title: str | None = None) -> tuple[F
     for k, layer in enumerate(layers):
         axis = figure.add_subplot(rows, columns, k + 1)
         x, y = layer.activation.ravel(), layer.rate.ravel()
-        every = -(-x.size // DOTS)
+        shown = (np.arange(min(DOTS, x.size)) * GOLDEN % 1.0 * x.size).astype(np.int64)
         low, high = min(x.min(), y.min()), max(x.max(), y.max())
         margin = 0.04 * (high - low) or 1.0
         axis.plot([low, high], [low, high], color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-        axis.scatter(
-            x[::every], y[::every], s=4.0, c=COLORS[k % len(COLORS)], linewidths=0, alpha=0.45, rasterized=True
-        )
+        axis.scatter(x[shown], y[shown], s=4.0, c=COLORS[k % len(COLORS)], linewidths=0, alpha=0.45, rasterized=True)
         axis.set_xlim(low - margin, high + margin)
         axis.set_ylim(low - margin, high + margin)
         axis.set_aspect("equal")
