@@ -16,8 +16,8 @@ def trained(module, seed=1):
         if isinstance(each, nn.BatchNorm1d | nn.BatchNorm2d):
             each.running_mean.normal_()
             each.running_var.uniform_(0.5, 2.0)
-            nn.init.normal_(each.weight)
-            nn.init.normal_(each.bias)
+            for parameter in each.parameters():
+                nn.init.normal_(parameter)
     return module.eval()
 
 
