@@ -205,8 +205,9 @@ class _Totals:
             np.cumsum(each.sum(axis=1)) / n for each in (self.spikes, self.synaptic, self.multiplied)
         )
         exits = []
-        for margin, (correct, steps, spent, *both) in zip(self.margins, self.exits / n, strict=True):
-            exits.append(EarlyExit(float(margin), correct, steps, spent, float(sum(both)), float(both @ self.joules)))
+        for margin, means in zip(self.margins, (self.exits / n).tolist(), strict=True):
+            correct, steps, spent, *both = means
+            exits.append(EarlyExit(float(margin), correct, steps, spent, sum(both), float(both @ self.joules)))
         return AccuracyOverTime(
             steps=np.arange(1, len(self.correct) + 1),
             accuracy=self.correct / n,
