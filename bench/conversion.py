@@ -3,7 +3,7 @@
 The CNN is that of sinabs' MNIST example with trained weights (made first where there are none: some minutes). Both
 sides run the same converted network, with weights normalised to the 99.9th percentile of activations on 1,000 training
 images, IAF neurons behind the output too, and v bounded at -1. evsim takes all images, sinabs some batches of 1 and of
-64; its time for all images is that of the faster ones, times as many. evsim's time includes the drawing of the input
+16; its time for all images is that of the faster ones, times as many. evsim's time includes the drawing of the input
 spikes, sinabs' does not. Goal on two cores: 5 times sinabs, and at most 0.5 points of accuracy below the CNN's.
 
 ``--direct`` is the CNN on constant currents, without a bound of v and without neurons behind the output. Goal with
@@ -50,7 +50,7 @@ def main() -> None:
     kind = {"min_v_mem": None} if given.direct else {"min_v_mem": -1.0, "add_spiking_output": True}
     net = evsim.convert(ann, threads=given.threads, backend="cpu", **kind, **scaled)
     ours: list[dict[str, float]] = []
-    theirs: dict[int, list[dict[str, Any]]] = {1: [], 64: []}
+    theirs: dict[int, list[dict[str, Any]]] = {1: [], 16: []}
     with tempfile.TemporaryDirectory() as folder:
         converted = Path(folder) / "converted.npz"
         np.savez(converted, **{f"{name}.weight": net.layers[place].weight for name, place in LAYERS.items()})

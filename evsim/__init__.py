@@ -18,6 +18,7 @@ from evsim.connectivity import (
 )
 from evsim.convert import Converted, convert
 from evsim.distributions import lognormal, normal, uniform
+from evsim.early_exit import predict_early
 from evsim.io.events import read_event_stream, write_event_stream
 from evsim.io.recording import open_recording
 from evsim.layers import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, MaxPool2d, Recurrent, SumPool2d
@@ -130,6 +131,7 @@ __all__ = [
     "one_to_one",
     "open_recording",
     "pairwise_bernoulli",
+    "predict_early",
     "read_event_stream",
     "sinabs",
     "snntorch",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from evsim import checks, encoders
 from evsim.batch_build import BatchBuilt
 from evsim.batch_input import BatchInput
+from evsim.early_exit import running_sums
 from evsim.layer_frames import run_parts
 from evsim.layer_values import as_seen
 from evsim.operations import ADDITION, MULTIPLY_ACCUMULATE, count_part, counted_nodes
@@ -177,7 +178,7 @@ class _Totals:
 
     def add(self, output: NDArray[np.float32], labels: NDArray[Any], done: Any) -> None:
         """Take in a batch."""
-        sums = np.cumsum(output, axis=0, dtype=np.float64)  # (T, B, classes)
+        sums, lead = running_sums(output)
         correct = (sums.argmax(axis=2) == labels) & sums.any(axis=2)
         self.n_samples += len(labels)
         self.correct += correct.sum(axis=1)
@@ -187,14 +188,12 @@ class _Totals:
         self.multiplied = self.multiplied + done.multiply_accumulates.sum(axis=1)
         if not len(self.margins):
             return
-        ordered = np.sort(sums, axis=2)
-        lead = ordered[:, :, -1] - ordered[:, :, -2] if ordered.shape[2] > 1 else np.abs(ordered[:, :, -1])
         spent = [
             np.cumsum(each.sum(axis=2), axis=0) for each in (done.spikes, done.synaptic, done.multiply_accumulates)
         ]
         sample = np.arange(len(labels))
         for row, margin in zip(self.exits, self.margins, strict=True):
-            enough = (lead >= margin) & sums.any(axis=2)
+            enough = lead >= margin
             stop = np.where(enough.any(axis=0), enough.argmax(axis=0), len(sums) - 1)
             row += [correct[stop, sample].sum(), (stop + 1).sum(), *(each[stop, sample].sum() for each in spent)]
 

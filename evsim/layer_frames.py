@@ -67,3 +67,22 @@ def samples(given: BatchInput | NDArray[Any], first: int, stop: int) -> BatchInp
         return EventInput.trusted(start - start[0], given.index[start[0] : start[-1]], shape)
     assert isinstance(given, np.ndarray)
     return np.ascontiguousarray(given[:, first:stop])
+
+
+def steps(given: BatchInput | NDArray[Any], every: int) -> Iterator[tuple[int, BatchInput | NDArray[Any]]]:
+    """An input, so many steps after others, each with the number of its first step."""
+    n_steps, n_samples = given.shape[:2]
+    given = given.events() if isinstance(given, PoissonInput) else given
+    for first in range(0, n_steps, every):
+        stop = min(first + every, n_steps)
+        if isinstance(given, RepeatedInput):
+            yield first, RepeatedInput(given.current, stop - first)
+        elif isinstance(given, EventInput):
+            frames = np.add.outer(np.arange(n_samples) * n_steps, np.arange(first, stop + 1))  # (B, steps + 1)
+            edges = given.start[frames]
+            index = [given.index[row[0] : row[-1]] for row in edges]
+            start = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.diff(edges, axis=1))])
+            yield first, EventInput.trusted(start, np.concatenate(index), (stop - first, *given.shape[1:]))
+        else:
+            assert isinstance(given, np.ndarray)
+            yield first, given[first:stop]

@@ -93,6 +93,36 @@ def test_early_exit_stops_where_one_class_leads():
     assert table.exits[3].accuracy == pytest.approx(table.accuracy[-1])
 
 
+@pytest.mark.parametrize("margin", [0.0, 0.5, 3.0, 1e6])
+def test_predictions_are_made_as_soon_as_the_table_says(margin):
+    net, (x, y) = network(), samples()
+    table = evsim.accuracy_over_time(net, x, y, 21, "poisson", seed=4, margins=(margin,))
+    given = evsim.encoders.poisson(x, 21, seed=4)
+    for each in (given, given.events(), np.asarray(given)):
+        classes, steps = evsim.predict_early(net, each, margin)
+        assert steps.mean() == pytest.approx(table.exits[0].steps)
+        assert (classes == y).mean() == pytest.approx(table.exits[0].accuracy)
+
+
+def test_an_early_exit_saves_steps(monkeypatch):
+    net, (x, _) = network(), samples()
+    seen = []
+    call = evsim.Sequential.__call__
+
+    def counted(self, given):
+        seen.append(len(given))
+        return call(self, given)
+
+    monkeypatch.setattr(evsim.Sequential, "__call__", counted)
+    classes, steps = evsim.predict_early(net, evsim.encoders.repeat(x[:5], 400), 1.0)
+    assert sum(seen) == -(-steps.max() // 8) * 8 < 400
+    nothing, all_steps = evsim.predict_early(net, np.zeros((20, 2, 12)), 0.0)
+    assert nothing.tolist() == [-1, -1]
+    assert all_steps.tolist() == [20, 20]
+    with pytest.raises(ValueError, match=r"margin is -1\.0; it must be at least 0"):
+        evsim.predict_early(net, np.zeros((20, 2, 12)), -1.0)
+
+
 def test_a_sample_without_output_is_wrong():
     net = evsim.Sequential(evsim.Linear(2, 2, weight=np.eye(2), bias=False), evsim.sinabs.IAF(), backend="cpu")
     table = evsim.accuracy_over_time(net, np.array([[0.5, 0.0], [0.0, 0.0]]), [0, 0], 4)

@@ -64,7 +64,7 @@ LEVELS = [
     ],
     ["sequential", "learner", "recorder", "cpu_engine", "cuda_kernels.engine", "synapse_list"],
     ["training.images", "layer_frames", "convert"],
-    ["weights", "training.backward", "operations", "compare"],
+    ["weights", "training.backward", "operations", "compare", "early_exit"],
     ["training.trainer", "accuracy"],
     ["diagnosis", "snapshots", "trained", "training"],
     ["simulation", "reference_networks"],
