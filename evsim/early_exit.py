@@ -19,7 +19,7 @@ EVERY = 8  # steps that are run at a time
 def running_sums(
     output: NDArray[Any], before: NDArray[np.float64] | float = 0.0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sums of the output (T, B, classes) up to each step, and by how much the largest leads (T, B): -1 without output."""
+    """Sums of the output (T, B, classes) up to each step, and by how much the largest leads (T, B); -1: no output."""
     sums = before + np.cumsum(output, axis=0, dtype=np.float64)
     ordered = np.sort(sums, axis=2)
     lead = ordered[:, :, -1] - ordered[:, :, -2] if sums.shape[2] > 1 else np.abs(ordered[:, :, -1])
