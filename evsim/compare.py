@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import checks
-from evsim.analog import ReLU
+from evsim.analog import AnalogNetwork, ReLU
 from evsim.batch_build import BatchBuilt
 from evsim.convert import Converted, as_analog
 from evsim.encoders import poisson, repeat
@@ -54,17 +54,11 @@ class LayerComparison:
 
 
 def compare_activations(
-    ann: Any,
-    snn: Converted,
-    x: Any,
-    n_steps: int = 200,
-    encoder: str = "direct",
-    seed: int = 0,
-    input_scale: float = 1.0,
+    ann: Any, snn: Converted, x: Any, n_steps: int = 200, encoder: str = "direct", seed: int = 0
 ) -> list[LayerComparison]:
     """Activations of an ordinary network against rates of the spiking one made from it, layer by layer.
 
-        layers = evsim.compare_activations(ann, snn, images[:100] / 255, input_scale=255)
+        layers = evsim.compare_activations(ann, snn, images[:100] / 255)
         print(*layers, sep="\\n")
         evsim.plotting.plot_activations(layers)
 
@@ -74,11 +68,10 @@ def compare_activations(
     ----------
     ann : what was converted.
     snn : what came of it. Its state is reset.
-    x : (B, ...) samples as the spiking network takes them.
+    x : (B, ...) samples as the spiking network takes them; the ordinary one is given x * `snn.input_scale`.
     n_steps : that each is shown.
     encoder : "direct" or "poisson", as in `accuracy_over_time`.
     seed : of Poisson spikes.
-    input_scale : as in `convert`: the ordinary network is given x * input_scale.
 
     Returns
     -------
@@ -93,32 +86,27 @@ def compare_activations(
     if encoder not in ("direct", "poisson"):
         raise ValueError(f"compare_activations: encoder is {encoder!r}; it must be 'direct' or 'poisson'")
     network = as_analog(ann)
-    if [type(layer) for layer in network.layers] != [type(layer) for layer in snn.ann.layers[: len(network.layers)]]:
+    if len(snn.ann.layers) == len(network.layers) + 1:  # neurons behind the output
+        network = AnalogNetwork(*network.layers, ReLU(), names=[*network.names, snn.ann.names[-1]])
+    if [type(layer) for layer in network.layers] != [type(layer) for layer in snn.ann.layers]:
         raise ValueError(f"compare_activations: snn was made from {snn.ann!r}, not from {network!r}")
     values = checks.as_floats("compare_activations", "x", x)
     given = repeat(values, n_steps) if encoder == "direct" else poisson(values, n_steps, seed)
-    names = {index: network.names[index] if index < len(network.names) else "spike_output" for index in _seen(snn)}
-    rates: dict[int, list[F4]] = {index: [] for index in names}
-    for part in run_parts(snn, given, lambda built: [_node(built, index) for index in names]):
+    compared = sorted(snn.scales)  # both networks have the same numbers
+    rates: dict[int, list[F4]] = {index: [] for index in compared}
+    for part in run_parts(snn, given, lambda built: [_node(built, index) for index in compared]):
         for index, own in rates.items():
             k = _node(part.built, index)
             node = part.built.nodes[k]
             mean = part.frames[k].mean(axis=0, dtype=np.float64).astype(np.float32)
             seen = as_seen(node, mean[np.newaxis], node.scale)[0]
-            own.append(_in_activations(seen, snn.scales.get(index)))
+            own.append(_in_activations(seen, snn.scales[index]))
     made = []
-    shown = values.astype(np.float32) * np.float32(input_scale)
-    for index, activation in enumerate(snn.ann.activations(shown)):
-        if index in names:
+    for index, activation in enumerate(network.activations(values * snn.input_scale)):
+        if index in compared:
             flat = activation.reshape(len(activation), -1)
-            made.append(LayerComparison(names[index], index, flat, np.concatenate(rates[index])))
+            made.append(LayerComparison(network.names[index], index, flat, np.concatenate(rates[index])))
     return made
-
-
-def _seen(snn: Converted) -> list[int]:
-    """Layers to compare; those of the spiking network have the numbers of the ordinary one's."""
-    last = len(snn.ann.layers) - 1
-    return sorted({*snn.scales, *([] if isinstance(snn.ann.layers[last], ReLU) else [last])})
 
 
 def _node(built: BatchBuilt, layer: int) -> int:
@@ -126,9 +114,7 @@ def _node(built: BatchBuilt, layer: int) -> int:
     return found[0] if found else len(built.nodes) - 1  # a Flatten at the end has none of its own
 
 
-def _in_activations(rate: F4, scale: Any) -> F4:
+def _in_activations(rate: F4, scale: NDArray[np.float64]) -> F4:
     """Rates (B, ...) times what a spike stands for in each channel, as (B, units)."""
     flat = rate.reshape(len(rate), -1)
-    if scale is None:
-        return flat
     return flat * np.repeat(scale, flat.shape[1] // len(scale)).astype(np.float32)

@@ -35,12 +35,14 @@ class Converted(Sequential):
     Attributes
     ----------
     ann : AnalogNetwork
-    scales : {index of a layer of neurons: array}
-        The activation of the ReLU that one spike a step stands for: (1,), or (channels,) with `per_channel`.
+    scales : {index of a layer of neurons, or of a last layer of sums: array}
+        The activation that one spike a step, or a sum of 1, stands for: (1,), or (channels,) with `per_channel`.
+    input_scale : as `convert` was given it.
     """
 
     ann: AnalogNetwork
     scales: dict[int, F8]
+    input_scale: float
 
 
 def convert(
@@ -90,7 +92,7 @@ def convert(
 
     Returns
     -------
-    A Sequential with the attributes `ann` and `scales`.
+    A Sequential with the attributes `ann`, `scales` and `input_scale`.
 
     Raises
     ------
@@ -131,8 +133,9 @@ def convert(
             target = scale * threshold
         else:
             layers.append(layer)
+    scales[len(layers) - 1] = scale
     net = Converted(*layers, threads=threads, backend=backend)
-    net.ann, net.scales = ann, scales
+    net.ann, net.scales, net.input_scale = ann, scales, input_scale
     return net
 
 

@@ -132,8 +132,7 @@ def save_pictures(
     """Accuracy over time, and rates against activations of some images."""
     figure, _ = plot_accuracy_over_time(table, ann_accuracy, title="MNIST, converted network")
     figure.savefig(given.out / "accuracy_over_time.png", dpi=150)
-    input_scale = 1.0 if given.normalize == "none" else SCALE
-    layers = evsim.compare_activations(ann, net, x, given.T, given.code, given.seed, input_scale)
+    layers = evsim.compare_activations(ann, net, x, given.T, given.code, given.seed)
     print(*layers, sep="\n")
     figure, _ = plot_activations(layers, title=f"rates of {given.T} steps against activations, {len(x)} images")
     figure.savefig(given.out / "activations.png", dpi=150)

@@ -65,7 +65,7 @@ def test_rates_become_activations(normalize, per_channel, spike_threshold):
     net = evsim.convert(
         ann, spike_threshold, None, normalize=normalize, data=x, per_channel=per_channel, input_scale=4.0, backend="cpu"
     )
-    few, many = (evsim.compare_activations(ann, net, x / 4.0, n, input_scale=4.0) for n in (50, 2000))
+    few, many = (evsim.compare_activations(ann, net, x / 4.0, n) for n in (50, 2000))
     assert [layer.layer for layer in many] == [1, 4, 6]
     for short, long in zip(few, many, strict=True):
         assert long.correlation > 0.9999
@@ -73,6 +73,16 @@ def test_rates_become_activations(normalize, per_channel, spike_threshold):
         assert long.error < 0.2 * short.error
     np.testing.assert_allclose(many[-1].activation, ann(x))
     assert len(net.scales[1]) == (6 if per_channel else 1)
+
+
+def test_thresholds_scale_rates_and_sums_where_weights_stay():
+    rng = np.random.default_rng(8)
+    weights = [rng.normal(0.1, 0.5, shape) for shape in ((7, 4), (6, 7), (3, 6))]
+    layers = [each for w in weights for each in (evsim.Linear(*w.shape[::-1], bias=False, weight=w), evsim.ReLU())]
+    net = evsim.convert(layers[:-1], spike_threshold=0.25, min_v_mem=None, backend="cpu")
+    assert [float(net.scales[index][0]) for index in (1, 3, 4)] == [0.25, 0.0625, 0.0625]
+    layers = evsim.compare_activations(layers[:-1], net, rng.random((6, 4)), 2000)
+    assert all(layer.correlation > 0.9999 and layer.error < 0.01 for layer in layers)
 
 
 def test_rates_of_poisson_spikes_too():
