@@ -55,6 +55,7 @@ def convert(
     normalize: str | float | None = None,
     data: Any = None,
     per_channel: bool = False,
+    max_rate: float = 1.0,
     input_scale: float = 1.0,
     threads: int | None = None,
     backend: str = "auto",
@@ -70,8 +71,9 @@ def convert(
 
         weight <- weight * s_in / s * spike_threshold,    bias <- bias / s * spike_threshold
 
-    so that a unit whose activation is s spikes once a step. This changes no result of the ordinary network, with biases
-    or without; sinabs' normalize_weights, which does the same without biases, leaves those of later layers too large.
+    so that a unit whose activation is s spikes once a step, or, s being divided by it, `max_rate` times. This changes no
+    result of the ordinary network, with biases or without; sinabs' normalize_weights, which does the same without
+    biases, leaves those of later layers too large.
 
     Parameters
     ----------
@@ -86,6 +88,7 @@ def convert(
     data : (N, ...) samples as `model` takes them, for `normalize`.
     per_channel : whether s is that of each channel, at least a hundredth of the layer's. A channel where it is 0 takes
         the layer's.
+    max_rate : spikes a step of a unit whose activation is s. Fewer cost fewer operations, more are precise sooner.
     input_scale : what 1 in the input of the spiking network stands for in the model's: 255 for a network trained on
         8-bit pixels and shown spikes with probability pixel / 255. The first weights are multiplied by it.
     threads, backend : as in `Sequential`.
@@ -101,6 +104,7 @@ def convert(
     """
     threshold = checks.number("convert", "spike_threshold", spike_threshold, 0.0, inclusive=False)
     rescaling = checks.number("convert", "bias_rescaling", bias_rescaling, 0.0, inclusive=False)
+    rate = checks.number("convert", "max_rate", max_rate, 0.0, inclusive=False)
     input_scale = checks.number("convert", "input_scale", input_scale, 0.0, inclusive=False)
     ann = as_analog(model)
     if not any(isinstance(layer, Connection) for layer in ann.layers):
@@ -121,7 +125,7 @@ def convert(
                 layers.append(with_weights(layer, layer.weight * factor, bias))
                 target = scale * threshold
             else:
-                target = measured.get(index, one)
+                target = measured[index] / rate if index in measured else one
                 unit = target / threshold if index in measured else target
                 layers.append(rescaled(layer, scale * factor, unit, bias))
                 scale = unit

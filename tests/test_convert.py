@@ -101,6 +101,11 @@ def test_normalised_layers_spike_once_a_step_at_the_measured_activation():
     activations = list(ann.activations(x))
     np.testing.assert_allclose(measured[0], activations[1].max())
     np.testing.assert_allclose(measured[3], activations[4].max())
+    slow = evsim.convert(ann, normalize="max", data=x, max_rate=0.25, backend="cpu")
+    np.testing.assert_allclose(slow[0].weight, 0.25 * ann.layers[0].weight / measured[0], rtol=1e-6)
+    assert slow.scales[1] == 4.0 * measured[0]
+    first = evsim.compare_activations(ann, slow, x, 2000)[0]
+    np.testing.assert_allclose(first.rate, first.activation, atol=float(slow.scales[1][0]) / 1000)
     own = measure_activations(ann, "99%", x, True)
     np.testing.assert_allclose(own[0], np.percentile(activations[1], 99, axis=(0, 2, 3)), rtol=1e-6)
     net = evsim.convert(ann, normalize="max", data=x, backend="cpu")
@@ -167,6 +172,7 @@ def test_the_model_is_left_as_it_was():
         ({"normalize": "max", "data": 1.0}, ValueError, r"data has shape \(\); it must be \(N, ...\)"),
         ({"spike_threshold": 0.0}, ValueError, "spike_threshold is 0.0; it must be above 0"),
         ({"bias_rescaling": -1.0}, ValueError, "bias_rescaling is -1.0"),
+        ({"max_rate": 0.0}, ValueError, "max_rate is 0.0; it must be above 0"),
         ({"min_v_mem": 2.0, "add_spiking_output": True}, ValueError, "min_v_mem"),
     ],
 )
