@@ -71,8 +71,8 @@ def convert(
 
         weight <- weight * s_in / s * spike_threshold,    bias <- bias / s * spike_threshold
 
-    so that a unit whose activation is s spikes once a step, or, s being divided by it, `max_rate` times. No result of the
-    ordinary network changes, with biases or without; sinabs' normalize_weights, which does the same without biases,
+    so that a unit whose activation is s spikes once a step, or, s being divided by it, `max_rate` times. The ordinary
+    network's results stay, with biases or without; sinabs' normalize_weights, which does the same without biases,
     leaves those of later layers too large.
 
     Parameters

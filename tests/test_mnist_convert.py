@@ -24,7 +24,7 @@ def run(*options):
 
 def test_it_trains_converts_and_counts(tmp_path):
     pytest.importorskip("matplotlib")
-    first = run("--samples", "5120", "--epochs", "1", "--T", "60", "--out", str(tmp_path))
+    first = run("--samples", "5120", "--epochs", "1", "--T", "120", "--out", str(tmp_path))
     assert {path.name for path in tmp_path.iterdir()} == {
         "mnist_convert.npz", "accuracy_over_time.png", "activations.png",
     }  # fmt: skip
@@ -32,6 +32,6 @@ def test_it_trains_converts_and_counts(tmp_path):
     assert abs(first["test_accuracy"] - first["ann_accuracy"]) < 0.1
     assert first["ann_multiply_accumulates"] == 1_528_456
     assert first["energy_j"] == pytest.approx(0.9e-12 * first["synaptic_operations"])
-    again = run("--weights", str(tmp_path / "mnist_convert.npz"), "--T", "60", "--threads", "1")
+    again = run("--weights", str(tmp_path / "mnist_convert.npz"), "--T", "120", "--threads", "1")
     for key in ("ann_accuracy", "test_accuracy", "spikes", "synaptic_operations", "energy_j", "exits"):
         assert again[key] == first[key]
