@@ -22,7 +22,7 @@ from evsim.plotting import plot_accuracy_over_time, plot_activations
 from evsim.versions import versions
 
 SCALE = 255.0  # of pixels
-MARGINS = (1.0, 3.0, 10.0, 30.0)
+MARGINS = (3.0, 10.0, 30.0, 100.0)
 
 
 def main() -> None:
