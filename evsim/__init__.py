@@ -2,8 +2,11 @@
 
 from evsim import decoding, encoders, labelling, nir, sinabs, snntorch, spikingjelly, training
 from evsim._version import __version__
+from evsim.accuracy import AccuracyOverTime, accuracy_over_time
+from evsim.analog import AnalogNetwork, BatchNorm, Dropout, ReLU
 from evsim.batch_input import EventInput, PoissonInput, RepeatedInput
 from evsim.batches import batches
+from evsim.compare import compare_activations
 from evsim.connectivity import (
     all_to_all,
     explicit,
@@ -13,7 +16,9 @@ from evsim.connectivity import (
     one_to_one,
     pairwise_bernoulli,
 )
+from evsim.convert import Converted, convert
 from evsim.distributions import lognormal, normal, uniform
+from evsim.early_exit import predict_early
 from evsim.io.events import read_event_stream, write_event_stream
 from evsim.io.recording import open_recording
 from evsim.layers import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, MaxPool2d, Recurrent, SumPool2d
@@ -22,6 +27,7 @@ from evsim.neurons import IAF, LIF
 from evsim.nir_export import NIRWarning, to_nir
 from evsim.nir_import import from_nir
 from evsim.nir_network import NIRNetwork
+from evsim.operations import Operations, count_operations
 from evsim.plasticity import PairSTDP
 from evsim.saved_network import from_state_dict, load_network, to_state_dict
 from evsim.sequential import Sequential
@@ -65,14 +71,19 @@ __all__ = [
     "LIF",
     "SGD",
     "ATan",
+    "AccuracyOverTime",
     "Adam",
     "AdamW",
+    "AnalogNetwork",
     "AvgPool2d",
     "BCEWithLogits",
+    "BatchNorm",
     "Conv1d",
     "Conv2d",
+    "Converted",
     "CosineAnnealingLR",
     "CountCrossEntropy",
+    "Dropout",
     "EventInput",
     "EventSequential",
     "ExponentialLR",
@@ -86,6 +97,7 @@ __all__ = [
     "NIRNetwork",
     "NIRWarning",
     "Network",
+    "Operations",
     "Optimizer",
     "PairSTDP",
     "PiecewiseQuadratic",
@@ -93,6 +105,7 @@ __all__ = [
     "RateCrossEntropy",
     "RateMSE",
     "RateRegulariser",
+    "ReLU",
     "Recurrent",
     "RepeatedInput",
     "Sequential",
@@ -109,9 +122,13 @@ __all__ = [
     "Trainer",
     "Triangle",
     "__version__",
+    "accuracy_over_time",
     "all_to_all",
     "batches",
     "clip_gradients",
+    "compare_activations",
+    "convert",
+    "count_operations",
     "decoding",
     "encoders",
     "explicit",
@@ -128,6 +145,7 @@ __all__ = [
     "one_to_one",
     "open_recording",
     "pairwise_bernoulli",
+    "predict_early",
     "read_event_stream",
     "sinabs",
     "snntorch",

@@ -2,10 +2,11 @@
 
 Recordings: `plot_raster`, `plot_traces`. Layered networks: `plot_neuron`, `plot_heatmap`, `plot_spikes`,
 `plot_layer_activity`. Small images side by side: `plot_receptive_fields`, `plot_feature_maps`, `plot_weights`.
-Predictions: `plot_confusion_matrix`.
+Predictions: `plot_confusion_matrix`. Converted networks: `plot_accuracy_over_time`, `plot_activations`.
 """
 
 from evsim.plotting_confusion import plot_confusion_matrix
+from evsim.plotting_conversion import plot_accuracy_over_time, plot_activations
 from evsim.plotting_layers import plot_heatmap, plot_layer_activity, plot_neuron, plot_spikes
 from evsim.plotting_recordings import plot_raster, plot_traces
 from evsim.plotting_style import COLORS, INK, MAX_DOTS
@@ -15,6 +16,8 @@ __all__ = [
     "COLORS",
     "INK",
     "MAX_DOTS",
+    "plot_accuracy_over_time",
+    "plot_activations",
     "plot_confusion_matrix",
     "plot_feature_maps",
     "plot_heatmap",

@@ -113,6 +113,21 @@ class Simulation:
         """Spikes delivered to synapses since the start."""
         return int(self._built.state.thread_total[:, 0].sum())
 
+    def synaptic_operations(self) -> dict[str, int]:
+        """Operations of each projection since the start, exact: for each spike of a source neuron, its synapses there.
+
+        A spike counts when it is emitted, also where it has yet to arrive. Projections of one name are added up.
+        Input of `Network.add_poisson` and `add_current` acts without synapses and counts nothing.
+        """
+        model, spikes = self._built.model, self._built.state.neuron_spikes
+        made: dict[str, int] = {}
+        for q, (first, stop) in enumerate(model.projection_source):
+            row, n_threads = model.projection_row[q], self._built.layout.n_threads
+            starts = model.row_start[row : row + (stop - first) * n_threads + 1 : n_threads]
+            name = self.network.projections[model.projection_index[q]].name
+            made[name] = made.get(name, 0) + int(spikes[first:stop] @ np.diff(starts))
+        return made
+
     @property
     def spike_checksum(self) -> str:
         """A hash of all spikes since the start; equal for every backend and number of threads."""

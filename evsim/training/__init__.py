@@ -6,6 +6,7 @@ one each. A learned constant is "<layer>.<name>" among the network's parameters,
 it where it is not allowed, such as a threshold to 0: the next call then refuses it by name.
 """
 
+from evsim.training.analog import fit_analog
 from evsim.training.backward import Backward, forward
 from evsim.training.eventprop import EventBackward, EventSequential
 from evsim.training.losses import (
@@ -55,5 +56,6 @@ __all__ = [
     "StepLR",
     "Trainer",
     "clip_gradients",
+    "fit_analog",
     "forward",
 ]
