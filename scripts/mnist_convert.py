@@ -12,6 +12,7 @@ the example does: it takes ten times as many steps to be as accurate.
 import argparse
 import json
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,10 @@ def main() -> None:
     if given.out:
         given.out.mkdir(parents=True, exist_ok=True)
         np.savez(given.out / "mnist_convert.npz", **ann.parameters())
+        if find_spec("nir"):
+            evsim.to_nir(net, given.out / "mnist_convert.nir", shape=(1, 28, 28), overwrite=True)
+        else:
+            print("no NIR file is written: it needs pip install 'evsim[nir]'")
         save_pictures(ann, net, table, ann_accuracy, test_images[:100] / SCALE, given)
     if given.json:
         result = {

@@ -26,7 +26,7 @@ def test_it_trains_converts_and_counts(tmp_path):
     pytest.importorskip("matplotlib")
     first = run("--samples", "5120", "--epochs", "1", "--T", "120", "--out", str(tmp_path))
     assert {path.name for path in tmp_path.iterdir()} == {
-        "mnist_convert.npz", "accuracy_over_time.png", "activations.png",
+        "mnist_convert.npz", "mnist_convert.nir", "accuracy_over_time.png", "activations.png",
     }  # fmt: skip
     assert first["ann_accuracy"] > 0.5
     assert abs(first["test_accuracy"] - first["ann_accuracy"]) < 0.1
