@@ -18,7 +18,7 @@ def main() -> None:
     options = parser(__doc__ or "", repeat=3)
     options.add_argument("--time", type=float, default=1000.0, help="model time, ms")
     options.add_argument("--data", type=Path, help="folder with the MNIST files; without it no images are learned")
-    options.add_argument("--samples", type=int, default=2000, help="images that evsim learns; BindsNET learns 50")
+    options.add_argument("--samples", type=int, default=60_000, help="images that evsim learns; BindsNET learns 50")
     options.add_argument("--without-peers", action="store_true")
     given = options.parse_args()
     common = ["--rate", RATE, "--time", str(given.time), "--threads", str(given.threads)]
@@ -27,11 +27,11 @@ def main() -> None:
         plain.append(evsim_run("brunel", "--warmup", "100", *common))
         plastic.append(evsim_run("brunel", "--warmup", "100", "--plastic", *common))
         if given.data:
-            images.append(learn_images(given.data, given.samples, given.threads))
+            images.append(learn_images(given.data, given.samples))
         if not given.without_peers:
             nest.append(peer_run("nest_stdp.py", *common))
             brian2.append(peer_run("brian2_stdp.py", *common))
-            if given.data:  # its best number of threads is not that of the cores
+            if given.data:  # the best number of threads is not that of the cores, which evsim knows
                 for threads in ("1", str(given.threads)):
                     arguments = ["--data", str(given.data), "--threads", threads]
                     bindsnet.append(peer_run("bindsnet_mnist.py", *arguments, environment=TORCH_PEERS))
@@ -51,11 +51,11 @@ def main() -> None:
     finish(result, given.out)
 
 
-def learn_images(data: Path, samples: int, threads: int) -> dict[str, float]:
-    """The script's result on a few images."""
+def learn_images(data: Path, samples: int) -> dict[str, float]:
+    """The script's result, with the number of threads that evsim takes."""
     with tempfile.TemporaryDirectory() as folder:
         few = ["--samples", str(samples), "--label-samples", "20", "--test-samples", "20", "--backend", "cpu"]
-        out = ["--out", f"{folder}/out.h5", "--threads", str(threads), "--json"]
+        out = ["--out", f"{folder}/out.h5", "--json"]
         return last_json([sys.executable, "scripts/mnist_stdp.py", "--data", str(data), *few, *out])
 
 
