@@ -163,10 +163,15 @@ def test_crowded_raster_shows_fewer_neurons_and_says_so(monkeypatch):
 
 
 def test_silent_layers_are_drawn(tmp_path):
-    for k, (figure, _) in enumerate(
-        (plot_spikes(np.zeros((5, 3))), plot_layer_activity({"a": np.zeros((5, 3))}), plot_neuron([0.0], [0]))
-    ):
+    silent = np.zeros((5, 3))
+    drawn = plot_spikes(silent), plot_layer_activity({"a": silent}), plot_neuron([0.0], [0])
+    for k, (figure, _) in enumerate(drawn):
         figure.savefig(tmp_path / f"{k}.png")
+    (raster, rates), (over_time, overall) = drawn[0][1], drawn[1][1]
+    assert len(dots(raster)) == 0
+    assert rates.patches[0].get_data().values.tolist() == [0.0] * 3
+    assert over_time.lines[0].get_ydata().tolist() == [0.0] * 5
+    assert [bar.get_width() for bar in overall.patches] == [0.0]
 
 
 def test_activity_of_layers_over_steps_and_altogether(tmp_path):
