@@ -76,6 +76,7 @@ def current_shares(tau_syn: Any, tau_mem: Any, dt: float, method: str) -> tuple[
     return of_old, charge - of_old
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Node(StepNeuron):
     """What NIR's neurons share."""
 
@@ -86,9 +87,9 @@ class _Node(StepNeuron):
     }
     options: ClassVar[frozenset[str]] = frozenset({"dt", "method", "multi_spike"})
     dt: float
-    method: str
-    multi_spike: bool = False
-    surrogate: Surrogate = ATan()
+    method: str = "exact"
+    multi_spike = False
+    surrogate = ATan()
     detach_reset = False
 
     def __post_init__(self) -> None:
@@ -158,6 +159,19 @@ class _Node(StepNeuron):
         )
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Spiking(_Node):
+    """What those that spike share."""
+
+    v_threshold: Parameter
+    v_reset: Parameter = 0.0
+    subtract: Parameter | None = None
+    multi_spike: bool = False
+    v_min: Parameter = -np.inf
+    surrogate: Surrogate = ATan()
+    detach_reset: bool = False
+
+
 @name_unknown
 @dataclass(frozen=True, eq=False, kw_only=True)
 class I(_Node):  # noqa: E742
@@ -170,8 +184,6 @@ class I(_Node):  # noqa: E742
     """
 
     r: Parameter
-    dt: float
-    method: str = "exact"
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
@@ -180,7 +192,7 @@ class I(_Node):  # noqa: E742
 
 @name_unknown
 @dataclass(frozen=True, eq=False, kw_only=True)
-class IF(_Node):
+class IF(_Spiking):
     """Integrate-and-fire:  dv/dt = r x;  spike when v > v_threshold, then v = v_reset.
 
     Parameters
@@ -194,15 +206,6 @@ class IF(_Node):
     """
 
     r: Parameter
-    v_threshold: Parameter
-    v_reset: Parameter = 0.0
-    dt: float
-    method: str = "exact"
-    subtract: Parameter | None = None
-    multi_spike: bool = False
-    v_min: Parameter = -np.inf
-    surrogate: Surrogate = ATan()
-    detach_reset: bool = False
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
@@ -224,8 +227,6 @@ class LI(_Node):
     tau: Parameter
     r: Parameter
     v_leak: Parameter
-    dt: float
-    method: str = "exact"
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
@@ -234,7 +235,7 @@ class LI(_Node):
 
 @name_unknown
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LIF(_Node):
+class LIF(_Spiking):
     """Leaky integrate-and-fire:  tau dv/dt = (v_leak - v) + r x;  spike when v > v_threshold, then v = v_reset.
 
     Parameters
@@ -251,15 +252,6 @@ class LIF(_Node):
     tau: Parameter
     r: Parameter
     v_leak: Parameter
-    v_threshold: Parameter
-    v_reset: Parameter = 0.0
-    dt: float
-    method: str = "exact"
-    subtract: Parameter | None = None
-    multi_spike: bool = False
-    v_min: Parameter = -np.inf
-    surrogate: Surrogate = ATan()
-    detach_reset: bool = False
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
@@ -285,8 +277,6 @@ class CubaLI(_Node):
     r: Parameter
     v_leak: Parameter
     w_in: Parameter = 1.0
-    dt: float
-    method: str = "exact"
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
@@ -295,7 +285,7 @@ class CubaLI(_Node):
 
 @name_unknown
 @dataclass(frozen=True, eq=False, kw_only=True)
-class CubaLIF(_Node):
+class CubaLIF(_Spiking):
     """Current-based leaky integrate-and-fire: as CubaLI;  spike when v > v_threshold, then v = v_reset.
 
     Parameters
@@ -313,16 +303,7 @@ class CubaLIF(_Node):
     tau_mem: Parameter
     r: Parameter
     v_leak: Parameter
-    v_threshold: Parameter
-    v_reset: Parameter = 0.0
     w_in: Parameter = 1.0
-    dt: float
-    method: str = "exact"
-    subtract: Parameter | None = None
-    multi_spike: bool = False
-    v_min: Parameter = -np.inf
-    surrogate: Surrogate = ATan()
-    detach_reset: bool = False
 
     def coefficients(self, values: Values, dt: float) -> Coefficients:
         """The constants of a step."""
