@@ -89,7 +89,6 @@ class _Node(StepNeuron):
     dt: float
     method: str = "exact"
     multi_spike = False
-    surrogate = ATan()
     detach_reset = False
 
     def __post_init__(self) -> None:
