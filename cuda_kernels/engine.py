@@ -18,7 +18,7 @@ from evsim.cuda_kernels.phases import CHUNK, THREADS, Tasks
 from evsim.cuda_kernels.target import SIMULATED, check_device, configure_launch, cuda, largest_grid
 from evsim.layout import NO_EXCESS
 from evsim.learning import Rules, Traces, nothing_plastic
-from evsim.model import Model, SpikeRecord, State
+from evsim.model import Model, SpikeRecord, State, row_bounds
 from evsim.tally import tally_spikes
 
 NEURON_FIELDS = ("neuron_v", "neuron_refractory", "neuron_theta", "input_current")
@@ -187,7 +187,7 @@ class CudaEngine:
         weight = self._send("synapse_weight", model.synapse_weight).view(np.float32)
         if self._built.learning:
             self._built.learning[0] = rules, traces._replace(weight=np.empty(weight.size, np.float32))
-        longest = [int(np.diff(_rows(model, q)).max(initial=0)) for q in rules.projection]
+        longest = [int(_row_lengths(model, q).max(initial=0)) for q in rules.projection]
         notes = Notes(
             n_chunks=np.array([-(-n // CHUNK) for n in longest], np.int64),
             winner=np.zeros(len(self._built.layout.populations), np.uint64),
@@ -247,10 +247,10 @@ def _learns(built: Built) -> bool:
     return bool(built.learning) or bool(model.population_theta[:, 0].any() or model.population_one_winner.any())
 
 
-def _rows(model: Model, q: int) -> NDArray[np.int64]:
-    """The starts of a projection's rows, and the end of the last."""
-    first, stop = model.projection_source[q]
-    return model.row_start[model.projection_row[q] : model.projection_row[q] + stop - first + 1]
+def _row_lengths(model: Model, q: int) -> NDArray[np.int64]:
+    """Synapses of each source of a projection."""
+    lengths: NDArray[np.int64] = np.diff(row_bounds(model, q)).reshape(-1)  # there is one thread
+    return lengths
 
 
 def _share_out(built: Built, plastic: NDArray[np.int64]) -> Tasks:
@@ -260,7 +260,7 @@ def _share_out(built: Built, plastic: NDArray[np.int64]) -> Tasks:
     for p in range(len(layout.populations)):
         share = []
         for q in range(model.outgoing_start[p], model.outgoing_start[p + 1]):
-            longest = 0 if q in plastic else int(np.diff(_rows(model, q)).max(initial=0))
+            longest = 0 if q in plastic else int(_row_lengths(model, q).max(initial=0))
             share += [(q, chunk) for chunk in range(-(-longest // CHUNK))]
         shares.append(share)
     width = max(1, *(len(share) for share in shares))
@@ -275,5 +275,5 @@ def _out_degree(model: Model, plastic: NDArray[np.int64]) -> NDArray[np.int64]:
     degree = np.zeros(int(model.population_start[-1]), np.int64)
     for q, (first, stop) in enumerate(model.projection_source):
         if q not in plastic:
-            degree[first:stop] += np.diff(_rows(model, q))
+            degree[first:stop] += _row_lengths(model, q)
     return degree

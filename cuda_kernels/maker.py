@@ -13,7 +13,7 @@ from evsim.distributions import Distribution
 from evsim.layout import Layout
 from evsim.memory import available_memory
 from evsim.network import Network, Projection
-from evsim.synapses import NO_FLOATS, NO_INTS, Rows
+from evsim.rows import NO_FLOATS, NO_INTS, Rows, SharedRows
 
 MOST_BLOCKS = 2 if SIMULATED else 4096  # of a launch whose threads share out candidates or synapses
 SORT_CAPACITY = 16 if SIMULATED else 6144  # entries sorted in shared memory: 48 kB, all that any device gives a block
@@ -63,10 +63,10 @@ class CudaMaker:
         counts: NDArray[Any] = self._left.copy_to_host()
         return counts
 
-    def allocate(self, row_start: NDArray[np.int64], n_weights: int) -> None:
-        """Make room for the synapses of all rows and their weights."""
+    def allocate(self, row_start: NDArray[np.int64], n_shared: int, n_weights: int) -> None:
+        """Make room for the synapses of all rows, for those that are shared, and for all weights."""
         self._row_start = cuda.to_device(row_start)
-        self._synapse = cuda.device_array(int(row_start[-1]), np.uint32)
+        self._synapse = cuda.device_array(int(row_start[-1]) + n_shared, np.uint32)
         self._weight = cuda.device_array(n_weights, np.float32)
 
     def fill(self, rows: Rows) -> None:
@@ -90,6 +90,13 @@ class CudaMaker:
         bits = self._weight.view(np.uint32)
         launch(rows.first_row, self._row_start, self._synapse, bits, rows.weight_shift, not rows.varied, capacity)
 
+    def copy(self, rows: SharedRows) -> None:
+        """Write a projection's rows that sources share; weights as float32."""
+        self._synapse[rows.first_synapse : rows.first_synapse + rows.n_stored].copy_to_device(rows.synapses())
+        for first, stop in rows.pieces():
+            at = slice(rows.first_weight + first, rows.first_weight + stop)
+            self._weight[at].copy_to_device(rows.weights(first, stop))
+
     def sum_weights(self, all_rows: Sequence[Rows], scales: Sequence[float]) -> NDArray[np.int64]:
         """The largest sums of positive and of negative weights that can reach each input, (2, n_inputs)."""
         sums = cuda.to_device(np.zeros((2, self._layout.n_inputs), np.int64))
@@ -104,9 +111,8 @@ class CudaMaker:
         summed: NDArray[np.int64] = sums.copy_to_host()
         return summed
 
-    def to_fixed_point(self, rows: Rows, unit: float) -> None:
-        """Replace a projection's float32 weights by whole numbers of units."""
-        first, stop = (int(rows.row_start[end]) + rows.weight_shift for end in (0, -1))
+    def to_fixed_point(self, first: int, stop: int, unit: float) -> None:
+        """Replace the float32 weights [first, stop) by whole numbers of units."""
         bits = self._weight.view(np.int32)
         _share_out(construction.to_fixed_point, stop - first, self._weight, bits, first, stop, unit)
 

@@ -226,14 +226,18 @@ def deliver(model, state, tasks, thread, n_all, begin, end, same_step):
             continue
         if (model.projection_same_step[q] == 1) != same_step:
             continue
-        row = model.projection_row[q] + neuron - model.projection_source[q, 0]
+        source = neuron - model.projection_source[q, 0]
+        row = model.projection_row[q] + source * model.projection_row_step[q]
         start = model.row_start[row] + i64(tasks.chunk[p, part]) * i64(CHUNK)
         stop = min(model.row_start[row + i64(1)], start + i64(CHUNK))
         base = u64(state.record_step[0, spike]) << target_bits
+        if model.projection_target[q] >= 0:
+            base += u64(model.source_target[model.projection_target[q] + source])
+        first_weight = model.projection_weight[q] + source * model.projection_weight_step[q]
         uniform, shift = model.projection_uniform[q] == 1, model.projection_shift[q]
         weight = model.projection_fixed_weight[q]
         for s in range(start + lane, stop, i64(WARP)):
             if not uniform:
-                weight = i64(model.synapse_weight[i64(s) + model.projection_weight[q]]) << shift
+                weight = i64(model.synapse_weight[i64(s) + first_weight]) << shift
             at = (u64(model.synapse[s]) + base) & ring_mask
             cuda.atomic.add(state.ring, at, state.ring.dtype.type(weight))

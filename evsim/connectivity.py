@@ -24,8 +24,40 @@ __all__ = [
     "pairwise_bernoulli",
 ]
 
-# codes understood by construction.draw_pair
+# codes understood by construction.draw_pair, but for SHARED, whose rows are `rows.SharedRows`
 ALL_TO_ALL, ONE_TO_ONE, FIXED_INDEGREE, FIXED_OUTDEGREE, FIXED_TOTAL_NUMBER, PAIRWISE_BERNOULLI, EXPLICIT = range(7)
+SHARED = 7
+
+I8 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """Lists of targets that sources share: source i has list of_source[i], counted from target first_target[i] on.
+
+    List n is target[start[n] : start[n + 1]], ascending, and a weight belongs to each of its entries.
+    """
+
+    of_source: I8  # (n_source,)
+    first_target: I8  # (n_source,)
+    start: I8  # (n_lists + 1,)
+    target: I8  # (n_entries,) from 0
+
+    @property
+    def n_synapses(self) -> int:
+        """Synapses of all sources."""
+        return int(np.diff(self.start)[self.of_source].sum())
+
+    def uses(self) -> I8:
+        """How many sources have each entry."""
+        return np.repeat(np.bincount(self.of_source, minlength=self.start.size - 1), np.diff(self.start))
+
+    def expand(self) -> tuple[I8, I8, I8]:
+        """Source, target and entry of every synapse, by source."""
+        length = np.diff(self.start)[self.of_source]
+        pre = np.repeat(np.arange(self.of_source.size), length)
+        entry = np.arange(pre.size) - np.repeat(np.cumsum(length) - length, length) + self.start[self.of_source[pre]]
+        return pre, self.first_target[pre] + self.target[entry], entry
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +74,7 @@ class Rule:
     post: NDArray[np.int64] | None = None
     weight: Any = None  # of a sparse matrix: its data, one a synapse
     shape: tuple[int, int] | None = None
+    lists: Lists | None = None
 
     def n_candidates(self, n_source: int, n_target: int) -> int:
         """How many k to look at; all are synapses but for excluded pairs and failed Bernoulli trials."""
@@ -55,6 +88,8 @@ class Rule:
             return self.degree * n_source
         if self.code == FIXED_TOTAL_NUMBER:
             return self.degree
+        if self.lists is not None:
+            return self.lists.n_synapses
         assert self.pre is not None
         return int(self.pre.size)
 
@@ -74,6 +109,8 @@ class Rule:
         if self.code == EXPLICIT:
             assert self.pre is not None
             return (self.pre.size,)
+        if self.lists is not None:
+            return (self.lists.target.size,)
         return None
 
     def check(self, owner: str, n_source: int, n_target: int, overlap: int) -> None:
@@ -107,6 +144,11 @@ class Rule:
                     f"({overlap} neurons on both sides) is not possible; use the same slice on both sides, "
                     "or explicit()"
                 )
+        if self.lists is not None and self.shape != (n_source, n_target):
+            raise ValueError(
+                f"{owner}: it joins {n_source} sources to {n_target} targets; the {self.name} is one of (sources, "
+                f"targets) = {self.shape}"
+            )
         if self.code == EXPLICIT:
             if self.shape is not None and self.shape != (n_source, n_target):
                 raise ValueError(
@@ -165,6 +207,14 @@ def explicit(pre: Any, post: Any) -> Rule:
     if pre.shape != post.shape:
         raise ValueError(f"explicit: {pre.size} pre and {post.size} post; there must be as many of each")
     return Rule("explicit", EXPLICIT, pre=pre, post=post)
+
+
+def shared(name: str, lists: Lists, n_target: int) -> Rule:
+    """Lists of targets with weights that several sources share, as those of a convolution do.
+
+    Weights are one number, or an array with one entry for each entry of the lists; the delay is one number.
+    """
+    return Rule(name, SHARED, lists=lists, shape=(lists.of_source.size, n_target))
 
 
 def from_sparse(matrix: Any) -> Rule:

@@ -161,6 +161,16 @@ def count_synapses(rule, pre, post, k_first, k_stop, group_thread, n_threads, co
             count[source * n_threads + thread] += 1
 
 
+@compile_kernel
+def draw_weights(rule, table, k_first, weight):
+    """Draw the weights (float32) of candidates k_first, k_first + 1, ...."""
+    k0, k1 = u64(rule[KEY0]), u64(rule[KEY1])
+    projection = u64(rule[PROJECTION])
+    for j in range(u64(weight.size)):
+        word, _ = draw_words(u64(k_first) + j, projection, k0, k1)
+        weight[j] = draw_weight(table, word)
+
+
 @register_jitable
 def _draw_attributes(rule, k_first, n, weight_table, delay_table, dt, word, delay, weight):
     """Weights and delays (steps) of candidates k_first ... k_first + n, drawn; loops that vectorise."""
@@ -328,6 +338,23 @@ def sum_weights(
         for s in range(row_start[row], row_start[row + 1]):
             w = value if uniform else np.float64(weight[s + weight_shift])
             at = synapse[s] & mask
+            if w > 0.0:
+                most[at] += round_up(w, scale)
+            else:
+                least[at] += round_up(w, scale)
+
+
+@compile_kernel
+def sum_lists(of_source, first_target, start, target, weight, weight_step, scale, most, least):
+    """The same for sources that share lists of targets (see connectivity.Lists), each with its weights (float64).
+
+    The weights of a list are the same for all sources, or follow those of the source before after `weight_step`.
+    """
+    for source in range(of_source.size):
+        n = of_source[source]
+        for s in range(start[n], start[n + 1]):
+            w = weight[s + source * weight_step]
+            at = first_target[source] + target[s]
             if w > 0.0:
                 most[at] += round_up(w, scale)
             else:

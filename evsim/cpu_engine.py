@@ -116,5 +116,5 @@ def _scratch(state: State, layout: Layout) -> tuple[Any, ...]:
         np.zeros(layout.block, np.float32),
         np.full(1, NO_EXCESS, np.int64),
     )
-    rows = tuple(np.zeros(ROWS, kind) for kind in (np.uint64, np.uint64, np.uint64, np.int64))
+    rows = tuple(np.zeros(ROWS, kind) for kind in (np.uint64, np.uint64, np.uint64, np.uint64, np.int64))
     return block, np.zeros(layout.window, np.int64), rows

@@ -496,28 +496,44 @@ def _fetch_row(synapse, weight, start, stop, uniform, shift):
 
 
 @register_jitable
-def _deliver_rows(model, ring, n_rows, row_start, row_stop, row_base, row_projection):
+def _add_run(model, ring, q, place, n, weight_at):
+    """Add the weights of a run, whose n targets follow one another, to the ring from `place` on."""
+    if model.projection_uniform[q]:
+        w = model.projection_fixed_weight[q]
+        for i in range(n):
+            ring[place + i] += w
+    elif ring.itemsize == 4:
+        for i in range(n):
+            ring[place + i] += model.synapse_weight[weight_at + i]
+    else:
+        scale = i64(1) << model.projection_shift[q]
+        for i in range(n):
+            ring[place + i] += i64(model.synapse_weight[weight_at + i]) * scale
+
+
+@register_jitable
+def _deliver_rows(model, ring, n_rows, row_start, row_stop, row_base, row_weight, row_projection):
     """Add the weights of n_rows rows to the ring. Row r is synapses [row_start[r], row_stop[r]) of a projection,
-    and row_base[r] the step of its spike, shifted to where a synapse has its delay."""
+    row_base[r] what is added to them: the step of its spike, shifted to where a synapse has its delay, and the place
+    from which a shared row counts; row_weight[r] is what is added to find the weights."""
     ring_mask = u64(model.scalars[RING_MASK])
     synapse, weight = model.synapse, model.synapse_weight
-    uniform, shift, one_weight = (
-        model.projection_uniform,
-        model.projection_weight,
-        model.projection_fixed_weight,
-    )
+    uniform, one_weight, row_step = model.projection_uniform, model.projection_fixed_weight, model.projection_row_step
     for r in range(n_rows):
         ahead = r + u64(2)
         if ahead < n_rows:
             q = row_projection[ahead]
-            _fetch_row(synapse, weight, row_start[ahead], row_stop[ahead], uniform[q], u64(shift[q]))
-        q, base = row_projection[r], row_base[r]
-        if uniform[q]:
+            _fetch_row(synapse, weight, row_start[ahead], row_stop[ahead], uniform[q], row_weight[ahead])
+        q, base, at = row_projection[r], row_base[r], row_weight[r]
+        if row_step[q] == 0:
+            if row_start[r] < row_stop[r]:
+                place = (u64(synapse[row_start[r]]) + base) & ring_mask
+                _add_run(model, ring, q, place, row_stop[r] - row_start[r], at + row_start[r])
+        elif uniform[q]:
             w = one_weight[q]
             for s in range(row_start[r], row_stop[r]):
                 ring[(u64(synapse[s]) + base) & ring_mask] += w
         else:
-            at = u64(shift[q])
             if ring.itemsize == 4:
                 for s in range(row_start[r], row_stop[r]):
                     ring[(u64(synapse[s]) + base) & ring_mask] += weight[s + at]
@@ -533,7 +549,7 @@ def _deliver_window(model, state, learned, rows, thread, parity, turn, first_ste
 
     With `same_step` over delays of 0 only, without it over all others.
     """
-    row_start, row_stop, row_base, row_projection = rows
+    row_start, row_stop, row_base, row_weight, row_projection = rows
     n_threads, target_bits = u64(model.scalars[N_THREADS]), u64(model.scalars[TARGET_BITS])
     n_rows, events = u64(0), u64(0)
     for w in range(u64(n_steps)):
@@ -560,18 +576,21 @@ def _deliver_window(model, state, learned, rows, thread, parity, turn, first_ste
                         source = neuron - model.projection_source[q, 0]
                         note_source(learned[0], learned[1], learned[0].number[q], source, first_step + i64(w))
                         continue
-                    source = u64(neuron - model.projection_source[q, 0])
-                    row = u64(model.projection_row[q]) + source * n_threads + thread
+                    source = neuron - model.projection_source[q, 0]
+                    row = u64(model.projection_row[q] + source * model.projection_row_step[q]) + thread
                     row_start[n_rows] = model.row_start[row]
                     row_stop[n_rows] = model.row_start[row + u64(1)]
                     row_base[n_rows] = base
+                    if model.projection_target[q] >= 0:
+                        row_base[n_rows] += u64(model.source_target[u64(model.projection_target[q] + source)])
+                    row_weight[n_rows] = u64(model.projection_weight[q] + source * model.projection_weight_step[q])
                     row_projection[n_rows] = q
                     events += row_stop[n_rows] - row_start[n_rows]
                     n_rows += u64(1)
                     if n_rows == u64(row_start.size):
-                        _deliver_rows(model, state.ring, n_rows, row_start, row_stop, row_base, row_projection)
+                        _deliver_rows(model, state.ring, n_rows, *rows)
                         n_rows = u64(0)
-    _deliver_rows(model, state.ring, n_rows, row_start, row_stop, row_base, row_projection)
+    _deliver_rows(model, state.ring, n_rows, *rows)
     if learned is not None and not same_step:
         note_step(learned[0], learned[1], first_step + n_steps)
     return events

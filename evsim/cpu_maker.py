@@ -12,7 +12,7 @@ from evsim.distributions import Distribution
 from evsim.layout import Layout
 from evsim.memory import available_memory
 from evsim.network import Network
-from evsim.synapses import NO_FLOATS, Rows
+from evsim.rows import NO_FLOATS, Rows, SharedRows
 
 MAX_MAKERS = 8  # threads that draw a projection's synapses, since each counts all of its rows
 BATCH = 1024  # candidates whose weights and delays are drawn at a time
@@ -57,9 +57,9 @@ class CpuMaker:
         self._share(work, self._makers)
         return count
 
-    def allocate(self, row_start: NDArray[np.int64], n_weights: int) -> None:
-        """Make room for the synapses of all rows and their weights."""
-        self._synapse = np.empty(int(row_start[-1]), np.uint32)
+    def allocate(self, row_start: NDArray[np.int64], n_shared: int, n_weights: int) -> None:
+        """Make room for the synapses of all rows, for those that are shared, and for all weights."""
+        self._synapse = np.empty(int(row_start[-1]) + n_shared, np.uint32)
         self._weight = np.empty(n_weights, np.float32)
 
     def fill(self, rows: Rows) -> None:
@@ -90,6 +90,16 @@ class CpuMaker:
         self._share(fill, self._makers)
         self._share(sort, self._threads)
 
+    def copy(self, rows: SharedRows) -> None:
+        """Write a projection's rows that sources share; weights as float32."""
+        self._synapse[rows.first_synapse : rows.first_synapse + rows.n_stored] = rows.synapses()
+
+        def copy(piece: tuple[int, int]) -> None:
+            first, stop = piece
+            self._weight[rows.first_weight + first : rows.first_weight + stop] = rows.weights(first, stop)
+
+        list(self._pool.map(copy, rows.pieces()))
+
     def sum_weights(self, all_rows: Sequence[Rows], scales: Sequence[float]) -> NDArray[np.int64]:
         """The largest sums of positive and of negative weights that can reach each input, (2, n_inputs)."""
         sums = np.zeros((2, self._layout.n_inputs), np.int64)
@@ -106,9 +116,9 @@ class CpuMaker:
                 self._share(work, self._threads)
         return sums
 
-    def to_fixed_point(self, rows: Rows, unit: float) -> None:
-        """Replace a projection's float32 weights by whole numbers of units."""
-        edges = np.linspace(rows.row_start[0], rows.row_start[-1], 9).astype(np.int64) + rows.weight_shift
+    def to_fixed_point(self, first: int, stop: int, unit: float) -> None:
+        """Replace the float32 weights [first, stop) by whole numbers of units."""
+        edges = np.linspace(first, stop, 9).astype(np.int64)
         bits = self._weight.view(np.int32)
 
         def work(part: int) -> None:

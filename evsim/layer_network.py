@@ -1,19 +1,22 @@
-"""Layers as part of a `Network`: populations, and projections without delay whose weights are listed one by one.
+"""Layers as part of a `Network`: populations, and projections without delay.
 
-Pools are folded into the next layer's synapses; a MaxPool2d becomes a population of its own, whose neurons spike in
+A convolution's sources share its weights, a linear layer's have one run of targets. Pools are folded into the next
+layer's synapses; a MaxPool2d becomes a population of its own, whose neurons spike in
 the step in which one of their window does; biases become the synapses of one neuron that spikes in every step. Each
 population's fixed-point unit is the batch engine's, so that the spikes are the same, bit for bit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from evsim import batch_model as bm
 from evsim.batch_build import Node, build_batch
-from evsim.connectivity import all_to_all, explicit, one_to_one
-from evsim.layer_paths import Paths, connection_paths, pool_paths
+from evsim.connectivity import Rule, all_to_all, one_to_one, shared
+from evsim.distributions import Distribution
+from evsim.layer_rows import shared_lists
 from evsim.layers import Connection, Layer, Linear, MaxPool2d, Pool, Recurrent
 from evsim.network import Network, Population, Slice
 from evsim.neurons import Coefficients, NeuronModel, Values
@@ -65,7 +68,8 @@ class _Adder:
     def __init__(self, network: Network, name: str, source: Population | Slice) -> None:
         self.network, self.name = network, name
         self.before = source
-        self.path: Paths | None = None  # from `before` to what reaches the next layer
+        self.shape: tuple[int, ...] = ()  # in which `before` enters the first pool or connection that waits
+        self.pools: list[Pool] = []
         self.waiting: Connection | None = None
         self.made: list[Population] = []
 
@@ -76,13 +80,14 @@ class _Adder:
                 f"layer {index} ({type(layer).__name__}): what enters it are sums, not spikes; in a network neurons "
                 "must stand before it"
             )
+        if isinstance(layer, Connection | Pool) and not self.pools:
+            self.shape = shape
         if isinstance(layer, MaxPool2d):
-            self._add_maximum(index, layer, shape)
+            self._add_maximum(index, layer)
         elif isinstance(layer, Pool):
-            self.path = _chain(pool_paths(layer, shape, layer.scale), self.path)
+            self.pools.append(layer)
         elif isinstance(layer, Connection):
             self.waiting = layer
-            self.path = _chain(connection_paths(layer, shape), self.path)
         elif isinstance(layer, Recurrent):
             self._add_neurons(index, layer.neurons, node, layer.connection)
         elif isinstance(layer, NeuronModel):
@@ -90,18 +95,18 @@ class _Adder:
 
     def finish(self, last: int, nodes: dict[int, Node]) -> list[Population]:
         """The populations; a last layer that has no neurons gets some to read it out."""
-        if self.path is not None:
+        if self.pools or self.waiting is not None:
             self._add_neurons(last, Readout(), nodes.get(last))
         return self.made
 
     def _add_neurons(self, index: int, model: NeuronModel, node: Node | None, back: Linear | None = None) -> None:
         name = f"{self.name}.{index}"
-        n = len(self.before) if self.path is None else int(self.path.n_targets)
-        population = self.network.add_population(name, n, model)
+        rule, weight, n = self._synapses()
+        population = self.network.add_population(name, n, model if node is None else _as_drawn(model, node))
         if node is not None and node.row[bm.KIND] != bm.POOL:
             population = replace(population, input_unit=node.unit)
             self.network.populations[name] = population
-        self._join(population)
+        self.network.connect(self.before, population, rule, weight=weight, delay=0.0)
         bias = None if self.waiting is None else self.waiting.bias
         back_bias = None if back is None else back.bias
         if bias is not None or back_bias is not None:
@@ -111,32 +116,42 @@ class _Adder:
                     weight = np.repeat(each, n // each.size).reshape(1, n)
                     self.network.connect(ticker, population, all_to_all(), weight=weight, delay=delay)
         if back is not None:
-            self.network.connect(population, population, all_to_all(), weight=back.weight.T, delay=self.network.dt)
-        self.before, self.path, self.waiting = population, None, None
+            weight = np.ascontiguousarray(back.weight.T)
+            self.network.connect(population, population, all_to_all(), weight=weight, delay=self.network.dt)
+        self.before, self.pools, self.waiting = population, [], None
         self.made.append(population)
 
-    def _add_maximum(self, index: int, layer: MaxPool2d, shape: tuple[int, ...]) -> None:
+    def _add_maximum(self, index: int, layer: MaxPool2d) -> None:
         whole = self.before if isinstance(self.before, Population) else self.before.population
         if whole.multi_spike:
             raise ValueError(
                 f"layer {index} (MaxPool2d): in a network its neurons spike once a step at most, but those before it "
                 "can spike several times; use a SumPool2d or an AvgPool2d, or neurons of one spike"
             )
-        self.path = _chain(pool_paths(layer, shape, 1.0), self.path)
-        population = self.network.add_population(f"{self.name}.{index}", self.path.n_targets, Relay())
-        self.path.weight[:] = 1.0
-        self._join(population)
-        self.before, self.path = population, None
+        self.pools.append(layer)
+        rule, _, n = self._synapses()
+        population = self.network.add_population(f"{self.name}.{index}", n, Relay())
+        self.network.connect(self.before, population, rule, weight=1.0, delay=0.0)
+        self.before, self.pools = population, []
 
-    def _join(self, population: Population) -> None:
-        """Synapses without delay from what is before to a population."""
-        path = self.path
-        if path is None:
-            self.network.connect(self.before, population, one_to_one(), weight=1.0, delay=0.0)
-        else:
-            rule = explicit(path.pre, path.post)
-            self.network.connect(self.before, population, rule, weight=path.weight, delay=0.0)
+    def _synapses(self) -> tuple[Rule, Any, int]:
+        """From what is before through what waits: the rule, its weights, and the number of targets."""
+        if self.waiting is None and not self.pools:
+            return one_to_one(), 1.0, len(self.before)
+        if isinstance(self.waiting, Linear) and not self.pools:
+            return all_to_all(), np.ascontiguousarray(self.waiting.weight.T), self.waiting.out_features
+        lists, weight, n_targets = shared_lists(self.pools, self.waiting, self.shape)
+        name = "pool" if self.waiting is None else "convolution"
+        return shared(name, lists, n_targets), weight, n_targets
 
 
-def _chain(paths: Paths, before: Paths | None) -> Paths:
-    return paths if before is None else paths.behind(before)
+def _as_drawn(model: NeuronModel, node: Node) -> NeuronModel:
+    """The neurons with the values that the layers' own seed gives to parameters that are distributions."""
+    changed: dict[str, Any] = {}
+    for name, value in model.parameters().items():
+        if isinstance(value, Distribution):
+            field, _, receptor = name.partition(".")
+            drawn = np.empty(node.size)
+            drawn[node.order] = node.values[name]
+            changed[field] = {receptor: drawn} if isinstance(getattr(model, field), Mapping) else drawn
+    return replace(model, **changed) if changed else model  # type: ignore[type-var]

@@ -13,6 +13,7 @@ from evsim.dynamics import MAX_SPIKES
 from evsim.layout import Layout, padded
 from evsim.network import Network, Population, SpikeSource
 from evsim.plastic import learning_bytes
+from evsim.rows import shared_bytes
 from evsim.stimuli import poisson_thresholds
 
 
@@ -105,6 +106,8 @@ def estimate_memory(network: Network, layout: Layout, building: int, ring_bytes:
         each = 8 if _is_many(projection.weight) or projection.plasticity is not None else 4
         size = round(count) * each + 8 * len(projection.source) * layout.n_threads
         size += learning_bytes(projection, layout, network.dt)
+        if projection.shares_rows:
+            size = shared_bytes(projection, layout.n_threads)
         before = projections.get(projection.name, (0.0, 0))
         projections[projection.name] = (before[0] + count, before[1] + size)
     return Memory(populations, projections, building)

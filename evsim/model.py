@@ -5,7 +5,9 @@ p owns neurons [population_start[p], population_start[p] + population_size[p]), 
 *input index* numbers what can receive: population p's receptor k starts at population_input[p] + k * padded size.
 
 A synapse is one uint32, `delay_steps << target_bits | input index`: sorting a row sorts it by delay, then target,
-and adding `step << target_bits` to it gives its place in the ring of arriving input. Weights and ring are
+and adding `step << target_bits` to it gives its place in the ring of arriving input. Sources can share rows: those of a
+convolution count targets from a place of each source, and share the weights too; a dense projection's row is all of its
+targets, which follow one another, with weights of each source. Weights and ring are
 fixed-point: `weight = (fixed << shift) * input_unit[population, receptor]`; sums do not depend on the order of spikes.
 The ring is 32-bit (and shift 0) unless the smallest weights would then be rounded by more than 1e-5.
 
@@ -66,13 +68,18 @@ class Model(NamedTuple):
     projection_index: I8  # (n_proj,) its number in the network
     projection_same_step: U1  # (n_proj,) 1: its delay is 0
     projection_row: I8  # (n_proj,) its first entry in row_start
-    projection_weight: I8  # (n_proj,) weight of synapse s is synapse_weight[s + this]; where uniform: not used
+    projection_row_step: I8  # (n_proj,) entries from a source to the next: n_threads; n_threads + 1 where rows are
+    # shared, of which row_start has each source's beginnings and end; 0 where all sources have the same row, a run
+    projection_target: I8  # (n_proj,) its first entry in source_target; -1: targets count from 0
+    projection_weight: I8  # (n_proj,) weight of source i's synapse s is synapse_weight[s + this + i * step]; where
+    projection_weight_step: I8  # (n_proj,) uniform: not used. The step is 0 but for runs
     projection_uniform: U1  # (n_proj,) 1: one weight for all
     projection_fixed_weight: I8  # (n_proj,) that weight
     projection_shift: I8  # (n_proj,) a 64-bit ring takes synapse_weight << this; 0 with a 32-bit ring
-    row_start: I8  # source i of a projection has, for thread t, synapses row_start[row + i * n_threads + t] ... + 1
-    synapse: U4  # (n_synapses,) delay_steps << target_bits | input index
-    synapse_weight: I4  # (synapses of projections with a weight each,)
+    row_start: I8  # source i of a projection has, for thread t, synapses row_start[row + i * row_step + t] ... + 1
+    source_target: U4  # what is added to the input indices of a source's row, of projections whose sources share rows
+    synapse: U4  # (synapses, shared ones once,) delay_steps << target_bits | input index
+    synapse_weight: I4  # (synapses of projections with a weight each, shared ones once,)
     # Poisson stimuli, in the order of populations
     poisson_start: I8  # (n_pop + 1,) stimuli of population p
     poisson_range: I8  # (n_poisson, 2) neurons [first, stop) within the population
@@ -144,3 +151,14 @@ class SpikeRecord(NamedTuple):
     neuron: U4  # as State.record_neuron
     per_step: I8  # as State.record_per_step, (n_threads, n_steps or more)
     population_most: I8  # (n_pop,) spikes of each population, recorded or not
+
+
+def row_bounds(model: Model, q: int) -> I8:
+    """Where in Model.synapse the row of each source of projection q begins for each thread, and ends.
+
+    (n_source, n_threads + 1).
+    """
+    first, stop = model.projection_source[q]
+    source = np.arange(stop - first)[:, np.newaxis] * model.projection_row_step[q]
+    bounds: I8 = model.row_start[model.projection_row[q] + source + np.arange(model.scalars[N_THREADS] + 1)]
+    return bounds

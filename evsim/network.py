@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from evsim import checks
-from evsim.connectivity import Rule, from_sparse
+from evsim.connectivity import ALL_TO_ALL, SHARED, Rule, from_sparse
 from evsim.distributions import Distribution
 from evsim.neuron_checks import check_neurons, describe
 from evsim.neurons import IAF, NeuronModel
@@ -115,6 +115,17 @@ class Projection:
     def same_step(self) -> bool:
         """Whether its spikes arrive in the step in which they are emitted: its delay is 0."""
         return not isinstance(self.delay, Distribution) and self.delay.ndim == 0 and float(self.delay) == 0.0
+
+    @property
+    def dense(self) -> bool:
+        """Whether every source goes to every target once, over one delay."""
+        every = self.rule.code == ALL_TO_ALL and (self.rule.allow_autapses or self.source.overlap(self.target) == 0)
+        return every and not isinstance(self.delay, Distribution) and self.delay.ndim == 0
+
+    @property
+    def shares_rows(self) -> bool:
+        """Whether its sources have lists of targets in common; a weight that learns is each synapse's own."""
+        return self.plasticity is None and (self.dense or self.rule.code == SHARED)
 
     def expected_synapses(self) -> float:
         """The number of synapses (for pairwise_bernoulli its mean)."""
@@ -404,6 +415,8 @@ class Network:
             if value is None:
                 raise TypeError(f"{owner}: no {what} is given")
         weight = checks.weight(owner, weight, shape)
+        if rule.code == SHARED:
+            _check_shared(owner, rule, weight, delay, plasticity)
         low, high = (
             weight.bounds() if isinstance(weight, Distribution) else (weight.min(initial=0.0), weight.max(initial=0.0))
         )
@@ -500,6 +513,20 @@ def _checked_name(what: str, name: Any) -> str:
     if not isinstance(name, str) or not name:
         raise ValueError(f"{what} {name!r}: a name must be a non-empty string")
     return name
+
+
+def _check_shared(owner: str, rule: Rule, weight: Any, delay: Any, plasticity: Any) -> None:
+    """Refuse what synapses that share weights cannot have each for itself."""
+    if plasticity is not None:
+        raise ValueError(
+            f"{owner}: the synapses of a {rule.name} share weights, which cannot learn one by one; give each a weight "
+            "of its own with explicit(pre, post)"
+        )
+    if isinstance(weight, Distribution) or isinstance(delay, Distribution) or np.ndim(delay):
+        raise ValueError(
+            f"{owner}: weight is {describe(weight)} and delay {describe(delay)}; the synapses of a {rule.name} share "
+            "weights, which must be numbers, and one delay"
+        )
 
 
 def _check_plasticity(owner: str, plasticity: Any, weight: Any, dt: float) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim.coefficients import resolve, resolve_parameters
-from evsim.connectivity import ALL_TO_ALL, EXPLICIT, ONE_TO_ONE
+from evsim.connectivity import ALL_TO_ALL, EXPLICIT, ONE_TO_ONE, SHARED
 from evsim.distributions import Distribution
 from evsim.layer_network import Readout, Relay
 from evsim.network import Network, Population, Projection, SpikeSource
@@ -173,7 +173,7 @@ class _Adder:
         rule, weight, delay = projection.rule, projection.weight, projection.delay
         n_source, n_target = len(projection.source), len(projection.target)
         drawn = isinstance(weight, Distribution) or isinstance(delay, Distribution)
-        if drawn or rule.code not in (ALL_TO_ALL, ONE_TO_ONE, EXPLICIT):
+        if drawn or rule.code not in (ALL_TO_ALL, ONE_TO_ONE, EXPLICIT, SHARED):
             if self.simulation is None:
                 self.simulation = Simulation(self.network, backend="cpu", threads=1)
             listed = self.simulation.synapses(projection)
@@ -182,6 +182,9 @@ class _Adder:
             assert rule.pre is not None
             assert rule.post is not None
             pre, post = rule.pre, rule.post
+        elif rule.lists is not None:
+            pre, post, entry = rule.lists.expand()
+            weight = weight[entry] if weight.ndim else weight
         elif rule.code == ONE_TO_ONE:
             pre = post = np.arange(n_source)
         else:

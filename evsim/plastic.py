@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import learning_kernels
-from evsim.connectivity import ALL_TO_ALL
 from evsim.distributions import Distribution
 from evsim.layout import Layout, delay_range
 from evsim.learning import DUE, HISTORY, NEVER, Rules, Traces
@@ -56,7 +55,7 @@ def build_learning(network: Network, layout: Layout, model: Model) -> list[Learn
         "source_neuron": source_neuron,
         "first_synapse": rows,
         "learns": learns,
-        "dense": np.array([_is_dense(q) for q in plastic], np.uint8),
+        "dense": np.array([q.dense for q in plastic], np.uint8),
     }
     shared = _shared_traces(model, plastic, int(targets[-1]))
     if hasattr(model.synapse, "copy_to_host"):  # it lies on the GPU
@@ -207,13 +206,6 @@ def _columns(
         "column_source": source,
         "own_target": np.array(own, np.int64),
     }
-
-
-def _is_dense(projection: Projection) -> bool:
-    """Whether every source goes to every target once, over one delay."""
-    rule = projection.rule
-    every = rule.code == ALL_TO_ALL and (rule.allow_autapses or projection.source.overlap(projection.target) == 0)
-    return every and not isinstance(projection.delay, Distribution) and np.ndim(projection.delay) == 0
 
 
 def _first_input(projection: Projection, layout: Layout) -> int:

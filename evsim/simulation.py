@@ -23,6 +23,7 @@ from evsim.io.recording import RecordingWriter, ReportSpec, WeightHistory, open_
 from evsim.io.recording import State as RecordedState
 from evsim.learner import Learner
 from evsim.memory import Memory
+from evsim.model import row_bounds
 from evsim.network import Network, Population, Projection, SpikeSource, Target
 from evsim.rates import Rates
 from evsim.recorder import MemorySink, Recorder, as_slices, make_probes, variable_code
@@ -122,10 +123,9 @@ class Simulation:
         model, spikes = self._built.model, self._built.state.neuron_spikes
         made: dict[str, int] = {}
         for q, (first, stop) in enumerate(model.projection_source):
-            row, n_threads = model.projection_row[q], self._built.layout.n_threads
-            starts = model.row_start[row : row + (stop - first) * n_threads + 1 : n_threads]
+            bounds = row_bounds(model, q)
             name = self.network.projections[model.projection_index[q]].name
-            made[name] = made.get(name, 0) + int(spikes[first:stop] @ np.diff(starts))
+            made[name] = made.get(name, 0) + int(spikes[first:stop] @ (bounds[:, -1] - bounds[:, 0]))
         return made
 
     @property

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from evsim.build import Built
 from evsim.io.recording import step_times
 from evsim.layout import SYNAPSE_BITS
+from evsim.model import row_bounds
 from evsim.network import Projection
 
 
@@ -44,21 +45,24 @@ def plastic_weights(built: Built, first: int, order: NDArray[np.int64], chosen: 
 def _in_order(built: Built, projection: Projection, q: int) -> tuple[NDArray[Any], ...]:
     """pre, post, delay in steps and weight as stored, as they lie in Model; and the order of the list."""
     model, layout = built.model, built.layout
-    n_rows = len(projection.source) * layout.n_threads
-    row_start = model.row_start[model.projection_row[q] : model.projection_row[q] + n_rows + 1]
-    entries = _on_host(model.synapse, row_start[0], row_start[-1]).astype(np.int64)
-    pre = np.repeat(np.arange(n_rows) // layout.n_threads, np.diff(row_start))
+    bounds = row_bounds(model, q)
+    first, stop = bounds[:, 0], bounds[:, -1]
+    pre = np.repeat(np.arange(first.size), stop - first)
+    place = np.arange(pre.size) + np.repeat(stop - np.cumsum(stop - first), stop - first)
+    entries = _gather(model.synapse, place).astype(np.int64)
+    if model.projection_target[q] >= 0:
+        entries += model.source_target[model.projection_target[q] + pre]
     p = layout.index(projection.target.population)
     size = layout.population_start[p + 1] - layout.population_start[p]
     base = layout.population_input[p] + projection.receptor * size + projection.target.start
     post = (entries & ((1 << layout.target_bits) - 1)) - base
-    shift = model.projection_weight[q]
+    at = place + model.projection_weight[q] + pre * model.projection_weight_step[q]
     if projection.plasticity is not None:
-        fixed = _on_host(model.synapse_weight.view(np.float32), row_start[0] + shift, row_start[-1] + shift)
+        fixed = _gather(model.synapse_weight.view(np.float32), at)
     elif model.projection_uniform[q]:
         fixed = np.full(pre.size, model.projection_fixed_weight[q], np.int64)
     else:
-        fixed = _on_host(model.synapse_weight, row_start[0] + shift, row_start[-1] + shift).astype(np.int64)
+        fixed = _gather(model.synapse_weight, at).astype(np.int64)
     return pre, post, entries >> layout.target_bits, fixed, _order(pre << SYNAPSE_BITS | entries, fixed)
 
 
@@ -69,6 +73,12 @@ def _order(key: NDArray[np.int64], fixed: NDArray[Any]) -> NDArray[np.int64]:
     if (ordered[1:] == ordered[:-1]).any():
         order = np.lexsort((fixed, key))
     return order
+
+
+def _gather(array: Any, at: NDArray[np.int64]) -> NDArray[Any]:
+    """array[at], wherever it lies."""
+    first, stop = (at.min(), at.max() + 1) if at.size else (0, 0)
+    return _on_host(array, first, stop)[at - first]
 
 
 def _on_host(array: Any, first: int, stop: int) -> NDArray[Any]:

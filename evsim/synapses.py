@@ -5,7 +5,6 @@ What is made and where it goes is decided here; a `Maker` (CpuMaker, CudaMaker) 
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,74 +16,15 @@ from evsim.dynamics import MAX_SPIKES
 from evsim.layout import Layout
 from evsim.network import Network, Projection
 from evsim.philox import permutation_half_bits
+from evsim.rows import NO_INTS, Rows, SharedRows, delay_steps
 from evsim.stimuli import largest_counts
 
 WEIGHT_PRECISION = 1e-5  # largest rounding error of a weight, relative to its projection's mean |weight|
-NO_INTS = np.zeros(1, np.int64)  # in the place of a list that is not given
-NO_FLOATS = np.zeros(1, np.float64)
 
+PLACES = ("projection_row", "projection_row_step", "projection_target", "projection_weight", "projection_weight_step")
+
+I8 = NDArray[np.int64]
 Progress = Callable[[int], None]
-
-
-@dataclass
-class Rows:
-    """The rows of one projection on their way into the Model."""
-
-    projection: Projection
-    number: int  # among all, in the order of their sources
-    rule: NDArray[np.int64]  # as construction.draw_pair takes it
-    first_row: int  # row i of it is row first_row + i of all
-    n_rows: int  # n_source * n_threads
-    row_start: NDArray[np.int64]  # (n_rows + 1,) view into Model.row_start, once they are counted
-    weight_shift: int = 0  # weight of synapse s is synapse_weight[s + weight_shift]
-
-    @property
-    def n_candidates(self) -> int:
-        """Candidates that construction.draw_pair is asked for."""
-        return self.projection.rule.n_candidates(len(self.projection.source), len(self.projection.target))
-
-    @property
-    def n_synapses(self) -> int:
-        """How many of them are synapses."""
-        return int(self.row_start[-1] - self.row_start[0])
-
-    @property
-    def varied(self) -> bool:
-        """A weight each, rather than one for all?"""
-        return bool(self.rule[construction.WEIGHT_KIND] != construction.UNIFORM)
-
-    @property
-    def bounds(self) -> list[float | None]:
-        """What a weight can be at least and at most: numbers for all of its synapses, or None: as each is."""
-        rule = self.projection.plasticity
-        if rule is not None:
-            return [rule.w_min, rule.w_max]
-        return [None if self.varied else float(self.projection.weight)]
-
-    @property
-    def largest(self) -> float:
-        """The largest |weight| that can occur."""
-        return max(_largest(self.projection.weight) if bound is None else abs(bound) for bound in self.bounds)
-
-    @property
-    def longest(self) -> int:
-        """Synapses of the longest row."""
-        return int(np.diff(self.row_start).max(initial=0))
-
-    def listed_pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The lists of an explicit rule."""
-        pre, post = self.projection.rule.pre, self.projection.rule.post
-        return (NO_INTS, NO_INTS) if pre is None or post is None else (pre, post)
-
-    def listed_weights(self) -> NDArray[np.float64]:
-        """A weight for each candidate, where they are LISTED; one where they are EQUAL."""
-        listed = self.rule[construction.WEIGHT_KIND] in (construction.LISTED, construction.EQUAL)
-        return self.projection.weight.reshape(-1) if listed else NO_FLOATS
-
-    def listed_delays(self, dt: float) -> NDArray[np.int64]:
-        """A delay in steps for each candidate, where they are LISTED."""
-        listed = self.rule[construction.DELAY_KIND] == construction.LISTED
-        return _steps(self.projection.delay.reshape(-1), dt) if listed else NO_INTS
 
 
 class Maker(Protocol):
@@ -99,11 +39,14 @@ class Maker(Protocol):
     def count(self, all_rows: Sequence[Rows]) -> NDArray[Any]:
         """The synapses of each row of all projections, one after another."""
 
-    def allocate(self, row_start: NDArray[np.int64], n_weights: int) -> None:
-        """Make room for the synapses of all rows and their weights."""
+    def allocate(self, row_start: NDArray[np.int64], n_shared: int, n_weights: int) -> None:
+        """Make room for the synapses of all rows, for those that are shared, and for all weights."""
 
     def fill(self, rows: Rows) -> None:
         """Write and sort a projection's rows; weights as float32."""
+
+    def copy(self, rows: SharedRows) -> None:
+        """Write a projection's rows that sources share; weights as float32."""
 
     def sum_weights(self, all_rows: Sequence[Rows], scales: Sequence[float]) -> NDArray[np.int64]:
         """The largest sums of positive and of negative weights that can reach each input, (2, n_inputs).
@@ -112,8 +55,8 @@ class Maker(Protocol):
         says which weights.
         """
 
-    def to_fixed_point(self, rows: Rows, unit: float) -> None:
-        """Replace a projection's float32 weights by whole numbers of units."""
+    def to_fixed_point(self, first: int, stop: int, unit: float) -> None:
+        """Replace the float32 weights [first, stop) by whole numbers of units."""
 
     def finish(self) -> tuple[Any, Any]:
         """Model.synapse and Model.synapse_weight."""
@@ -124,23 +67,7 @@ def build_synapses(
 ) -> tuple[dict[str, Any], NDArray[np.int64], bool]:
     """The synapse fields of Model, the synapses of each projection, and whether sums need 64 bits."""
     order = sorted(network.projections, key=lambda q: layout.index(q.source.population))
-    n_rows = [len(projection.source) * layout.n_threads for projection in order]
-    first_row = np.cumsum([0, *n_rows])
-    all_rows = [
-        Rows(projection, q, _rule(projection, layout, network.dt, key), int(first_row[q]), n_rows[q], NO_INTS)
-        for q, projection in enumerate(order)
-    ]
-    row_start = np.zeros(int(first_row[-1]) + 1, np.int64)
-    np.cumsum(maker.count(all_rows), out=row_start[1:])
-    n_weights = 0
-    for rows in all_rows:
-        rows.row_start = row_start[rows.first_row : rows.first_row + rows.n_rows + 1]
-        rows.weight_shift = n_weights - int(rows.row_start[0])
-        n_weights += rows.n_synapses if rows.varied else 0
-    maker.allocate(row_start, n_weights)
-    for rows in all_rows:
-        maker.fill(rows)
-        progress(rows.n_synapses)
+    all_rows, row_start, shift = _make_rows(network, layout, order, key, maker, progress)
     unit, wide = _units(network, layout, all_rows, maker)
     fixed, shifts = np.zeros(len(order)), np.zeros(len(order), np.int64)
     for q, rows in enumerate(all_rows):
@@ -154,7 +81,7 @@ def build_synapses(
         else:
             largest = rows.largest / own_unit
             shifts[q] = max(0, int(np.ceil(np.log2(max(largest, 1.0) / 2.0**30)))) if wide else 0
-            maker.to_fixed_point(rows, own_unit * 2.0 ** shifts[q])
+            maker.to_fixed_point(*rows.weights_at, own_unit * 2.0 ** shifts[q])
     synapse, synapse_weight = maker.finish()
     owners = np.array([layout.index(projection.source.population) for projection in order], np.int64)
     starts = layout.population_start[owners]
@@ -166,20 +93,73 @@ def build_synapses(
         "projection_source": np.array(sources, np.int64).reshape(-1, 2),
         "projection_index": np.array([q.index for q in order], np.int64),
         "projection_same_step": np.array([q.same_step for q in order], np.uint8),
-        "projection_row": first_row[:-1].astype(np.int64),
-        "projection_weight": np.array([rows.weight_shift for rows in all_rows], np.int64),
+        **dict(
+            zip(PLACES, np.array([r.places(layout) for r in all_rows], np.int64).reshape(-1, 5).T.copy(), strict=True)
+        ),
         "projection_uniform": np.array([not rows.varied for rows in all_rows], np.uint8),
         "projection_fixed_weight": np.rint(fixed).astype(np.int64),
         "projection_shift": shifts,
         "row_start": row_start,
+        "source_target": shift,
         "synapse": synapse,
         "synapse_weight": synapse_weight,
     }
     return fields, np.array([by_index[i] for i in range(len(order))], np.int64), wide
 
 
+def _make_rows(
+    network: Network,
+    layout: Layout,
+    order: list[Projection],
+    key: I8,
+    maker: Maker,
+    progress: Progress,
+) -> tuple[list[Rows | SharedRows], I8, NDArray[np.uint32]]:
+    """The rows of all projections, made; Model.row_start and Model.source_target."""
+    own: list[Rows] = []
+    shared: list[SharedRows] = []
+    all_rows: list[Rows | SharedRows] = []
+    n_rows = 0
+    for projection in order:
+        rule = _rule(projection, layout, network.dt, key)
+        if projection.shares_rows:
+            shared.append(SharedRows(projection, rule))
+            all_rows.append(shared[-1])
+            continue
+        own.append(Rows(projection, rule, len(own), n_rows, len(projection.source) * layout.n_threads, NO_INTS))
+        n_rows += own[-1].n_rows
+        all_rows.append(own[-1])
+    row_start = np.zeros(n_rows + 1, np.int64)
+    np.cumsum(maker.count(own), out=row_start[1:])
+    n_weights = 0
+    for rows in own:
+        rows.row_start = row_start[rows.first_row : rows.first_row + rows.n_rows + 1]
+        rows.weight_shift = n_weights - int(rows.row_start[0])
+        n_weights += rows.n_synapses if rows.varied else 0
+    n_synapses, n_shifts = int(row_start[-1]), 0
+    tables, shifts = [row_start], [np.zeros(0, np.uint32)]
+    for each in shared:
+        each.first_row, each.first_shift = sum(table.size for table in tables), n_shifts
+        each.first_synapse, each.first_weight = n_synapses, n_weights
+        tables.append(each.starts(layout).reshape(-1))
+        shifts.append(each.shifts())
+        n_synapses, n_weights, n_shifts = (
+            n_synapses + each.n_stored,
+            n_weights + each.n_weights,
+            n_shifts + shifts[-1].size,
+        )
+    maker.allocate(row_start, n_synapses - int(row_start[-1]), n_weights)
+    for rows in own:
+        maker.fill(rows)
+        progress(rows.n_synapses)
+    for each in shared:
+        maker.copy(each)
+        progress(each.n_synapses)
+    return all_rows, np.concatenate(starts), np.concatenate(shifts)
+
+
 def _units(
-    network: Network, layout: Layout, all_rows: Sequence[Rows], maker: Maker
+    network: Network, layout: Layout, all_rows: Sequence[Rows | SharedRows], maker: Maker
 ) -> tuple[NDArray[np.float64], bool]:
     """The value of one unit of the ring per population and receptor (n_pop, most receptors); are 64 bits needed?
 
@@ -192,7 +172,7 @@ def _units(
     largest, number = np.zeros(shape), np.zeros(shape, np.int64)
     places = [_place(rows.projection, layout) for rows in all_rows]
     for rows, place in zip(all_rows, places, strict=True):
-        _note(rows.projection.weight, mean, *place)
+        _note(rows.mean_size, mean, *place)
         if rows.projection.source.population.multi_spike:
             room[place] = MAX_SPIKES
         if rows.n_synapses:
@@ -201,22 +181,26 @@ def _units(
     scale = np.ones(shape)
     for place in set(places):
         scale[place] = _scale_for(float(largest[place]), int(number[place]))
-    sums = maker.sum_weights(all_rows, [float(scale[place]) for place in places])
+    own = [rows for rows in all_rows if isinstance(rows, Rows)]
+    sums = maker.sum_weights(own, [float(scale[_place(rows.projection, layout)]) for rows in own])
+    for rows, place in zip(all_rows, places, strict=True):
+        if isinstance(rows, SharedRows):
+            rows.add_sums(float(scale[place]), sums)
     most, least = np.zeros(layout.n_inputs), np.zeros(layout.n_inputs)
     receptors = [(p, k) for p in range(shape[0]) for k in range(int(layout.n_receptors[p]))]
     for place in receptors:
-        own = _inputs(layout, *place)
-        most[own], least[own] = sums[:, own] / scale[place]
+        inputs = _inputs(layout, *place)
+        most[inputs], least[inputs] = sums[:, inputs] / scale[place]
     for poisson, count in zip(network.poissons, largest_counts(network), strict=True):
         place = _place(poisson, layout)
         first = _inputs(layout, *place).start
         reached = most if poisson.weight > 0.0 else least
         reached[first + poisson.target.start : first + poisson.target.stop] += count * abs(poisson.weight)
-        _note(np.asarray(poisson.weight), mean, *place)
+        _note(abs(poisson.weight), mean, *place)
     bound = np.zeros(shape)
     for place in receptors:
-        own = _inputs(layout, *place)
-        bound[place] = max(most[own].max(), least[own].max())
+        inputs = _inputs(layout, *place)
+        bound[place] = max(most[inputs].max(), least[inputs].max())
     wide = bool(((bound > 0.0) & (0.5 * unit_for(room * bound, 31) > WEIGHT_PRECISION * mean)).any())
     unit = unit_for(room * bound, 62 if wide else 31)
     for place in receptors:
@@ -251,21 +235,10 @@ def unit_for(bound: NDArray[np.float64], n_bits: int) -> NDArray[np.float64]:
     return unit
 
 
-def _note(weight: Any, mean: NDArray[np.float64], p: int, k: int) -> None:
+def _note(size: float, mean: NDArray[np.float64], p: int, k: int) -> None:
     """Keep the smallest mean |weight| into receptor k of population p."""
-    if isinstance(weight, Distribution):
-        size = weight.mean_size()
-    else:
-        size = float(np.abs(weight).mean()) if weight.size else 0.0
     if size > 0.0:
         mean[p, k] = min(mean[p, k], size)
-
-
-def _largest(weight: Any) -> float:
-    """The largest |weight| that can occur."""
-    if isinstance(weight, Distribution):
-        return float(np.abs(weight.bounds()).max())
-    return float(np.abs(weight).max(initial=0.0))
 
 
 def _place(item: Any, layout: Layout) -> tuple[int, int]:
@@ -284,10 +257,6 @@ def _kind(value: Any) -> int:
     if isinstance(value, Distribution):
         return construction.DRAWN
     return construction.LISTED if value.ndim else construction.UNIFORM
-
-
-def _steps(delay: NDArray[np.float64], dt: float) -> NDArray[np.int64]:
-    return np.rint(delay / dt).astype(np.int64)
 
 
 def _rule(projection: Projection, layout: Layout, dt: float, key: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -319,5 +288,5 @@ def _rule(projection: Projection, layout: Layout, dt: float, key: NDArray[np.int
         values[construction.WEIGHT_KIND] = construction.EQUAL  # until they learn
     values[construction.DELAY_KIND] = _kind(projection.delay)
     if values[construction.DELAY_KIND] == construction.UNIFORM:
-        values[construction.DELAY] = _steps(projection.delay, dt)
+        values[construction.DELAY] = delay_steps(projection.delay, dt)
     return values

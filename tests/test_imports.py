@@ -52,6 +52,7 @@ LEVELS = [
         "encoders",
         "io",
         "layer_paths",
+        "layer_rows",
         "nir",
         "nir_layers",
         "sinabs",
@@ -61,7 +62,7 @@ LEVELS = [
     ["network", "construction", "nir_graph"],
     ["nir_inverse"],
     ["layout", "coefficients", "cuda_kernels.construction"],
-    ["stimuli", "plastic"],
+    ["stimuli", "plastic", "rows"],
     ["memory", "synapses", "rates"],
     ["batch_build", "cpu_maker", "cuda_kernels.maker"],
     [
