@@ -63,10 +63,10 @@ class CudaMaker:
         counts: NDArray[Any] = self._left.copy_to_host()
         return counts
 
-    def allocate(self, row_start: NDArray[np.int64], n_shared: int, n_weights: int) -> None:
-        """Make room for the synapses of all rows, for those that are shared, and for all weights."""
+    def allocate(self, row_start: NDArray[np.int64], n_synapses: int, n_weights: int) -> None:
+        """Make room for synapses and weights; rows that are shared come behind those of `row_start`."""
         self._row_start = cuda.to_device(row_start)
-        self._synapse = cuda.device_array(int(row_start[-1]) + n_shared, np.uint32)
+        self._synapse = cuda.device_array(n_synapses, np.uint32)
         self._weight = cuda.device_array(n_weights, np.float32)
 
     def fill(self, rows: Rows) -> None:

@@ -57,9 +57,9 @@ class CpuMaker:
         self._share(work, self._makers)
         return count
 
-    def allocate(self, row_start: NDArray[np.int64], n_shared: int, n_weights: int) -> None:
-        """Make room for the synapses of all rows, for those that are shared, and for all weights."""
-        self._synapse = np.empty(int(row_start[-1]) + n_shared, np.uint32)
+    def allocate(self, row_start: NDArray[np.int64], n_synapses: int, n_weights: int) -> None:
+        """Make room for synapses and weights; rows that are shared come behind those of `row_start`."""
+        self._synapse = np.empty(n_synapses, np.uint32)
         self._weight = np.empty(n_weights, np.float32)
 
     def fill(self, rows: Rows) -> None:

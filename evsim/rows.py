@@ -115,7 +115,7 @@ class SharedRows(ProjectionRows):
     """
 
     first_row: int = 0  # of Model.row_start
-    first_shift: int = 0  # of Model.source_target
+    first_place: int = 0  # of Model.source_target
     first_synapse: int = 0
     first_weight: int = 0
 
@@ -152,7 +152,7 @@ class SharedRows(ProjectionRows):
         weight = self.first_weight - self.first_synapse
         if self.projection.dense:
             return self.first_row, 0, -1, weight, self.weight_step
-        return self.first_row, layout.n_threads + 1, self.first_shift, weight, 0
+        return self.first_row, layout.n_threads + 1, self.first_place, weight, 0
 
     @property
     def weight_step(self) -> int:
@@ -181,7 +181,7 @@ class SharedRows(ProjectionRows):
         wanted = np.clip(edges - lists.first_target[chosen, np.newaxis], 0, len(target))
         return self.first_synapse + np.searchsorted(key, lists.of_source[chosen, np.newaxis] * big + wanted)
 
-    def shifts(self) -> NDArray[np.uint32]:
+    def source_targets(self) -> NDArray[np.uint32]:
         """Model.source_target: the input index at which each source's list begins; none of a dense projection."""
         if self.projection.dense:
             return np.zeros(0, np.uint32)

@@ -39,8 +39,8 @@ class Maker(Protocol):
     def count(self, all_rows: Sequence[Rows]) -> NDArray[Any]:
         """The synapses of each row of all projections, one after another."""
 
-    def allocate(self, row_start: NDArray[np.int64], n_shared: int, n_weights: int) -> None:
-        """Make room for the synapses of all rows, for those that are shared, and for all weights."""
+    def allocate(self, row_start: NDArray[np.int64], n_synapses: int, n_weights: int) -> None:
+        """Make room for synapses and weights; rows that are shared come behind those of `row_start`."""
 
     def fill(self, rows: Rows) -> None:
         """Write and sort a projection's rows; weights as float32."""
@@ -108,27 +108,21 @@ def build_synapses(
 
 
 def _make_rows(
-    network: Network,
-    layout: Layout,
-    order: list[Projection],
-    key: I8,
-    maker: Maker,
-    progress: Progress,
+    network: Network, layout: Layout, order: list[Projection], key: I8, maker: Maker, progress: Progress
 ) -> tuple[list[Rows | SharedRows], I8, NDArray[np.uint32]]:
     """The rows of all projections, made; Model.row_start and Model.source_target."""
-    own: list[Rows] = []
-    shared: list[SharedRows] = []
     all_rows: list[Rows | SharedRows] = []
     n_rows = 0
     for projection in order:
         rule = _rule(projection, layout, network.dt, key)
         if projection.shares_rows:
-            shared.append(SharedRows(projection, rule))
-            all_rows.append(shared[-1])
-            continue
-        own.append(Rows(projection, rule, len(own), n_rows, len(projection.source) * layout.n_threads, NO_INTS))
-        n_rows += own[-1].n_rows
-        all_rows.append(own[-1])
+            all_rows.append(SharedRows(projection, rule))
+        else:
+            number = sum(isinstance(rows, Rows) for rows in all_rows)
+            all_rows.append(Rows(projection, rule, number, n_rows, len(projection.source) * layout.n_threads, NO_INTS))
+            n_rows += all_rows[-1].n_rows
+    own = [rows for rows in all_rows if isinstance(rows, Rows)]
+    shared = [rows for rows in all_rows if isinstance(rows, SharedRows)]
     row_start = np.zeros(n_rows + 1, np.int64)
     np.cumsum(maker.count(own), out=row_start[1:])
     n_weights = 0
@@ -136,26 +130,21 @@ def _make_rows(
         rows.row_start = row_start[rows.first_row : rows.first_row + rows.n_rows + 1]
         rows.weight_shift = n_weights - int(rows.row_start[0])
         n_weights += rows.n_synapses if rows.varied else 0
-    n_synapses, n_shifts = int(row_start[-1]), 0
-    tables, shifts = [row_start], [np.zeros(0, np.uint32)]
-    for each in shared:
-        each.first_row, each.first_shift = sum(table.size for table in tables), n_shifts
-        each.first_synapse, each.first_weight = n_synapses, n_weights
-        tables.append(each.starts(layout).reshape(-1))
-        shifts.append(each.shifts())
-        n_synapses, n_weights, n_shifts = (
-            n_synapses + each.n_stored,
-            n_weights + each.n_weights,
-            n_shifts + shifts[-1].size,
-        )
-    maker.allocate(row_start, n_synapses - int(row_start[-1]), n_weights)
-    for rows in own:
-        maker.fill(rows)
+    n_synapses, starts, targets = int(row_start[-1]), [row_start], [np.zeros(0, np.uint32)]
+    for rows in shared:
+        rows.first_row, rows.first_place = sum(each.size for each in starts), sum(each.size for each in targets)
+        rows.first_synapse, rows.first_weight = n_synapses, n_weights
+        n_synapses, n_weights = n_synapses + rows.n_stored, n_weights + rows.n_weights
+        starts.append(rows.starts(layout).reshape(-1))
+        targets.append(rows.source_targets())
+    maker.allocate(row_start, n_synapses, n_weights)
+    for rows in all_rows:
+        if isinstance(rows, Rows):
+            maker.fill(rows)
+        else:
+            maker.copy(rows)
         progress(rows.n_synapses)
-    for each in shared:
-        maker.copy(each)
-        progress(each.n_synapses)
-    return all_rows, np.concatenate(starts), np.concatenate(shifts)
+    return all_rows, np.concatenate(starts), np.concatenate(targets)
 
 
 def _units(
