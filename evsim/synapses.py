@@ -119,8 +119,9 @@ def _make_rows(
             all_rows.append(SharedRows(projection, rule))
         else:
             number = sum(isinstance(rows, Rows) for rows in all_rows)
-            all_rows.append(Rows(projection, rule, number, n_rows, len(projection.source) * layout.n_threads, NO_INTS))
-            n_rows += all_rows[-1].n_rows
+            n_own = len(projection.source) * layout.n_threads
+            all_rows.append(Rows(projection, rule, number, n_rows, n_own, NO_INTS))
+            n_rows += n_own
     own = [rows for rows in all_rows if isinstance(rows, Rows)]
     shared = [rows for rows in all_rows if isinstance(rows, SharedRows)]
     row_start = np.zeros(n_rows + 1, np.int64)
@@ -131,19 +132,19 @@ def _make_rows(
         rows.weight_shift = n_weights - int(rows.row_start[0])
         n_weights += rows.n_synapses if rows.varied else 0
     n_synapses, starts, targets = int(row_start[-1]), [row_start], [np.zeros(0, np.uint32)]
-    for rows in shared:
-        rows.first_row, rows.first_place = sum(each.size for each in starts), sum(each.size for each in targets)
-        rows.first_synapse, rows.first_weight = n_synapses, n_weights
-        n_synapses, n_weights = n_synapses + rows.n_stored, n_weights + rows.n_weights
-        starts.append(rows.starts(layout).reshape(-1))
-        targets.append(rows.source_targets())
+    for each in shared:
+        each.first_row, each.first_place = sum(part.size for part in starts), sum(part.size for part in targets)
+        each.first_synapse, each.first_weight = n_synapses, n_weights
+        n_synapses, n_weights = n_synapses + each.n_stored, n_weights + each.n_weights
+        starts.append(each.starts(layout).reshape(-1))
+        targets.append(each.source_targets())
     maker.allocate(row_start, n_synapses, n_weights)
-    for rows in all_rows:
-        if isinstance(rows, Rows):
-            maker.fill(rows)
+    for made in all_rows:
+        if isinstance(made, Rows):
+            maker.fill(made)
         else:
-            maker.copy(rows)
-        progress(rows.n_synapses)
+            maker.copy(made)
+        progress(made.n_synapses)
     return all_rows, np.concatenate(starts), np.concatenate(targets)
 
 
