@@ -123,10 +123,11 @@ class _Adder:
 
     def _add_maximum(self, index: int, layer: MaxPool2d) -> None:
         whole = self.before if isinstance(self.before, Population) else self.before.population
-        if whole.multi_spike:
+        if whole.multi_spike or self.pools:
+            what = "a pool before it sums spikes" if self.pools else "those before it can spike several times"
             raise ValueError(
-                f"layer {index} (MaxPool2d): in a network its neurons spike once a step at most, but those before it "
-                "can spike several times; use a SumPool2d or an AvgPool2d, or neurons of one spike"
+                f"layer {index} (MaxPool2d): in a network its neurons spike once a step at most, but {what}; use a "
+                "SumPool2d or an AvgPool2d, or neurons of one spike right before it"
             )
         self.pools.append(layer)
         rule, _, n = self._synapses()

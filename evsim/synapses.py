@@ -191,14 +191,16 @@ def _units(
     for place in receptors:
         inputs = _inputs(layout, *place)
         bound[place] = max(most[inputs].max(), least[inputs].max())
-    wide = bool(((bound > 0.0) & (0.5 * unit_for(room * bound, 31) > WEIGHT_PRECISION * mean)).any())
+    given = {p: population.input_unit for p, population in enumerate(layout.populations) if population.input_unit}
+    narrow = unit_for(room * bound, 31)
+    wide = bool(((bound > 0.0) & (0.5 * narrow > WEIGHT_PRECISION * mean)).any())
+    wide |= any(bound[p, 0] > 0.0 and narrow[p, 0] > own_unit for p, own_unit in given.items())
     unit = unit_for(room * bound, 62 if wide else 31)
     for place in receptors:
         if room[place] > 1.0 and bound[place] > 0.0:
             unit[place] = unit_with_headroom(float(unit[place]), float(mean[place]))
-    for p, population in enumerate(layout.populations):
-        if population.input_unit is not None:
-            unit[p, 0] = population.input_unit
+    for p, own_unit in given.items():
+        unit[p, 0] = own_unit
     return unit, wide
 
 

@@ -215,6 +215,26 @@ def learning_beside_stages():
     return net, {cells[:3]: ["v", "v_pre_reset"], others: "v"}, between
 
 
+def rows_that_sources_share():
+    """A convolution, one behind a pool, and runs: of listed, drawn and equal weights, over delays and none."""
+    net = evsim.Network(dt=1.0, seed=17)
+    rng = np.random.default_rng(8)
+    source = net.add_poisson_source("source", 2 * 6 * 5 + 3, rate=200.0)
+    made = evsim.Sequential(
+        evsim.Conv2d(2, 4, 3, padding=1, groups=2, bias=False, weight=rng.normal(0.3, 0.5, (4, 1, 3, 3))),
+        evsim.spikingjelly.LIFNode(),
+        evsim.AvgPool2d(2),
+        evsim.Conv2d(4, 3, 2, stride=(1, 2), weight=rng.normal(1.0, 1.0, (3, 4, 2, 2)), bias=[0.1, 0.2, -0.1]),
+        evsim.sinabs.IAF(),
+        evsim.Flatten(),
+        evsim.Linear(6, 4, bias=False, weight=rng.normal(0.5, 0.5, (4, 6))),
+        evsim.spikingjelly.IFNode(),
+    ).add_to(net, "net", source[3:], (2, 6, 5))
+    net.connect(made[1], made[0], evsim.all_to_all(), evsim.normal(0.2, 0.2), delay=2.0)
+    net.connect(made[2], made[0][7:90], evsim.all_to_all(), -0.1, delay=1.0)
+    return net, {made[0]: "v", made[2]: "v"}
+
+
 CASES = [
     delta_neurons_with_noise,
     two_receptors_and_currents,
@@ -222,6 +242,7 @@ CASES = [
     stages_of_a_step,
     several_spikes_in_a_step,
     several_spikes_over_later_steps,
+    rows_that_sources_share,
 ]
 LEARNING_CASES = [
     learning_switched_and_normalized,

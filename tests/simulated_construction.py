@@ -121,6 +121,21 @@ def test_several_projections_at_once():
     build_both(several_projections())
 
 
+def test_rows_that_sources_share():
+    """Lists with weights, in one piece and several runs: of listed, drawn and equal weights."""
+    net = evsim.Network(dt=1.0, seed=3)
+    cells = net.add_population("cells", 60, evsim.LIF())
+    rng = np.random.default_rng(4)
+    layers = evsim.Conv2d(2, 3, 3, padding=1, weight=rng.normal(size=(3, 2, 3, 3))), evsim.spikingjelly.IFNode()
+    (made,) = evsim.Sequential(*layers).add_to(net, "net", cells, (2, 5, 6))
+    net.connect(made, cells, evsim.all_to_all(), evsim.lognormal(0.0, 1.0, high=5.0), delay=2.0)
+    net.connect(cells, made[3:40], evsim.all_to_all(), rng.normal(size=(37, 60)).T, delay=1.0)
+    net.connect(cells[:9], made, evsim.all_to_all(), 0.25, delay=1.0)
+    net.connect(cells, cells, evsim.fixed_indegree(4), evsim.uniform(0.0, 1.0), delay=2.0)
+    assert [q.shares_rows for q in net.projections] == [True, True, True, True, True, False]
+    build_both(net)
+
+
 def test_no_projection():
     net = evsim.Network()
     net.add_population("cells", 3, evsim.LIF())

@@ -125,24 +125,33 @@ def decode(sim, projection):
     q = model.projection_index.tolist().index(projection.index)
     p = layout.populations.index(projection.target.population)
     n_rows = len(projection.source) * sim.threads
-    rows = model.row_start[model.projection_row[q] :][: n_rows + 1]
-    synapse = model.synapse[rows[0] : rows[-1]].astype(np.int64)
-    row = np.repeat(np.arange(n_rows), np.diff(rows))
+    first = model.projection_row[q] + model.projection_row_step[q] * np.arange(len(projection.source))[:, None]
+    first = (first + np.arange(sim.threads)).ravel()
+    n = model.row_start[first + 1] - model.row_start[first]
+    row = np.repeat(np.arange(n_rows), n)
+    at = np.concatenate([np.arange(model.row_start[r], model.row_start[r + 1]) for r in first])
+    synapse = model.synapse[at].astype(np.int64)
+    if model.projection_target[q] >= 0:
+        synapse += model.source_target[model.projection_target[q] + row // sim.threads]
     same_row = np.diff(row) == 0
     assert (np.diff(synapse)[same_row] >= 0).all()  # by delay, then target
     steps, place = synapse >> layout.target_bits, synapse & ((1 << layout.target_bits) - 1)
     size = layout.population_start[p + 1] - layout.population_start[p]
     neuron = place - layout.population_input[p] - projection.receptor * size
     assert ((neuron >= projection.target.start) & (neuron < projection.target.stop)).all()
-    assert ((steps >= 1) & (steps <= layout.ring_slots)).all()
-    assert steps.min(initial=layout.window) >= layout.window
+    if projection.same_step:
+        assert (steps == 0).all()
+    else:
+        assert ((steps >= 1) & (steps <= layout.ring_slots)).all()
+        assert steps.min(initial=layout.window) >= layout.window
     thread = row % sim.threads
     assert ((neuron >= layout.slice_start[p][thread]) & (neuron < layout.slice_stop[p][thread])).all()
     unit = float(model.input_unit[p, projection.receptor]) * 2.0 ** model.projection_shift[q]
     if model.projection_uniform[q]:
         weight = np.full(synapse.size, model.projection_fixed_weight[q]) * unit
     else:
-        weight = model.synapse_weight[np.arange(rows[0], rows[-1]) + model.projection_weight[q]] * unit
+        at += model.projection_weight[q] + model.projection_weight_step[q] * (row // sim.threads)
+        weight = model.synapse_weight[at] * unit
     return row // sim.threads, neuron - projection.target.start, weight, steps
 
 
@@ -151,9 +160,7 @@ def check_rows(sim):
     model, net = sim._built.model, sim.network
     assert model.row_start.dtype == np.int64
     assert model.row_start[0] == 0
-    assert model.row_start[-1] == model.synapse.size == sim.n_synapses
-    assert (np.diff(model.row_start) >= 0).all()
-    n_weights = 0
+    n_weights, n_stored = 0, 0
     for projection in net.projections:
         decoded = decode(sim, projection)
         synapses = sim.synapses(projection)
@@ -164,8 +171,12 @@ def check_rows(sim):
         np.add.at(dense, (synapses.pre, synapses.post), synapses.weight)
         np.testing.assert_allclose(sim.weights(projection).toarray(), dense, rtol=1e-12, atol=1e-12)
         varied = isinstance(projection.weight, evsim.distributions.Distribution) or projection.weight.ndim > 0
-        n_weights += synapses.pre.size if varied else 0
+        lists = projection.rule.lists
+        n_weights += 0 if not varied else lists.target.size if lists is not None else synapses.pre.size
+        n_own = lists.target.size if lists is not None else len(projection.target)
+        n_stored += n_own if projection.shares_rows else synapses.pre.size
     assert model.synapse_weight.size == n_weights
+    assert model.synapse.size == n_stored
 
 
 def fma(a, b, c):
@@ -368,8 +379,26 @@ def plastic():
     return net
 
 
+def layered():
+    """Rows that sources share: of a convolution, a pool before a linear layer, and runs."""
+    net = evsim.Network(dt=1.0)
+    source = net.add_population("s", 1024, evsim.IAF())
+    evsim.Sequential(
+        evsim.Conv2d(1, 64, 3, padding=1),
+        evsim.sinabs.IAF(),
+        evsim.AvgPool2d(4),
+        evsim.Flatten(),
+        evsim.Linear(4096, 300),
+        evsim.spikingjelly.IFNode(),
+    ).add_to(net, "net", source, (1, 32, 32))
+    net.connect(source, source, evsim.all_to_all(), evsim.uniform(0.0, 1.0), 1.0)
+    return net
+
+
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("network", [lambda: brunel(2000), lambda: microcircuit(0.04), mixed, wide, listed, plastic])
+@pytest.mark.parametrize(
+    "network", [lambda: brunel(2000), lambda: microcircuit(0.04), mixed, wide, listed, plastic, layered]
+)
 def test_estimated_memory_is_what_is_held(network, threads):
     net = network()
     build(net, threads, lambda n: None)  # compiles kernels, which takes memory of its own
@@ -381,12 +410,12 @@ def test_estimated_memory_is_what_is_held(network, threads):
         tracemalloc.stop()
     memory, model = built.memory, built.model
     held = {name: array.nbytes for part in (model, built.state) for name, array in part._asdict().items()}
-    synapses = held["synapse"] + held["synapse_weight"] + held["row_start"]
-    synapses += sum({id(x): x.nbytes for parts in built.learning for part in parts for x in part}.values())
+    rows = held["synapse"] + held["synapse_weight"] + held["row_start"] + held["source_target"]
+    synapses = rows + sum({id(x): x.nbytes for parts in built.learning for part in parts for x in part}.values())
     synapses -= held["synapse_weight"] if built.learning else 0  # a view of it is among them
-    held["learning"] = synapses - held["synapse"] - held["synapse_weight"] - held["row_start"]
+    held["learning"] = synapses - rows
     assert sum(n for _, n in memory.projections.values()) == pytest.approx(synapses, rel=0.02)
-    assert memory.bytes_per_synapse == pytest.approx(synapses / model.synapse.size, rel=0.02)
+    assert memory.bytes_per_synapse == pytest.approx(synapses / built.n_synapses.sum(), rel=0.02)
     neurons = sum(held.values()) - synapses
     assert sum(n for _, n in memory.populations.values()) == pytest.approx(neurons, rel=0.05)
     n_neurons = sum(p.size for p in net.populations.values())

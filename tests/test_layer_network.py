@@ -120,3 +120,61 @@ def test_a_network_of_layers_spikes_as_the_batch_engine(name, threads):
     if isinstance(net[len(net) - 1], evsim.Linear | evsim.SumPool2d):
         state = sim.state(made[-1], "v")
         np.testing.assert_array_equal(state.values, out[:, 0].reshape(STEPS, -1))
+
+
+def test_distributions_are_those_of_the_sequential():
+    """Drawn by the layers' own seed, for units of an image as for others, and for a dict of receptors."""
+    taus, thresholds = evsim.uniform(2.0, 9.0), evsim.normal(1.0, 0.2, low=0.5)
+    net = evsim.Sequential(
+        evsim.Conv2d(2, 3, 2, weight=kernel(3, 2, 2, 2), bias=False),
+        evsim.LIF(tau_mem=taus, tau_syn={"all": taus}, v_threshold=thresholds),
+        evsim.Flatten(),
+        evsim.Linear(36, 20, weight=kernel(20, 36), bias=False),
+        evsim.Recurrent(evsim.LIF(tau_mem=taus, v_threshold=thresholds, v_leak=evsim.uniform(-0.5, 0.0))),
+        seed=11,
+    )
+    shape = (2, 5, 4)
+    x = np.random.default_rng(2).random((STEPS, 1, *shape)) < 0.4
+    records = [net.record(index, "spikes", "v") for index in (1, 4)]
+    net(x)
+    network = evsim.Network(dt=1.0, seed=99)
+    steps, _, ids = np.nonzero(x.reshape(STEPS, 1, -1))
+    source = network.add_spike_source("input", 40, ids, steps.astype(float))
+    made = net.add_to(network, "net", source, shape)
+    sim = evsim.Simulation(network, backend="cpu", threads=2)
+    sim.record(spikes=made, state=dict.fromkeys(made, "v"), every=1.0)
+    sim.run(float(STEPS))
+    for population, record in zip(made, records, strict=True):
+        assert record.spikes.sum() > 20
+        assert sim.spikes(population)[0].size == record.spikes.sum()
+        np.testing.assert_array_equal(sim.state(population, "v").values, record.v[:, 0].reshape(STEPS, -1))
+
+
+def test_input_beside_the_layers_never_overflows():
+    """The layers' own unit has no room for it; sums then have 64 bits."""
+    network = evsim.Network(dt=1.0)
+    source = network.add_spike_source("input", 2, [0, 1, 1], [0.0, 0.0, 1.0])
+    layers = evsim.Linear(2, 3, weight=np.full((3, 2), 0.75), bias=False), IF(v_threshold=2000.0)
+    (cells,) = evsim.Sequential(*layers).add_to(network, "net", source)
+    assert evsim.Simulation(network)._built.state.ring.dtype == np.int32
+    network.connect(source, cells, evsim.all_to_all(), weight=500.0, delay=1.0)
+    sim = evsim.Simulation(network, backend="cpu")
+    sim.record(state={cells: "v"})
+    sim.run(3.0)
+    np.testing.assert_array_equal(sim.state(cells, "v").values[:, 0], [1.5, 1002.25, 1502.25])
+
+
+@pytest.mark.parametrize(
+    ("layers", "what"),
+    [
+        ([evsim.SumPool2d(2), evsim.MaxPool2d(2)], "a pool before it sums spikes"),
+        (
+            [evsim.sinabs.IAF(), evsim.MaxPool2d(2)],
+            "those before it can spike several times",
+        ),
+    ],
+)
+def test_a_maximum_of_more_than_single_spikes_is_refused(layers, what):
+    network = evsim.Network(dt=1.0)
+    with pytest.raises(ValueError, match=rf"layer 1 \(MaxPool2d\): .*{what}"):
+        evsim.Sequential(*layers).add_to(network, "net", network.add_population("cells", 16, IF()), (1, 4, 4))
