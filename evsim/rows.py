@@ -130,7 +130,7 @@ class SharedRows(ProjectionRows):
     @property
     def n_synapses(self) -> int:
         """Those of all sources."""
-        return self.lists.n_synapses
+        return self.projection.rule.n_candidates(len(self.projection.source), len(self.projection.target))
 
     @property
     def n_stored(self) -> int:
@@ -205,20 +205,24 @@ class SharedRows(ProjectionRows):
         return drawn
 
     def pieces(self) -> Iterator[tuple[int, int]]:
-        """Its weights as [first, stop), of whole rows where they are those of each source."""
-        size = max(PIECE // max(self.weight_step, 1), 1) * max(self.weight_step, 1)
+        """Its weights as [first, stop): in whole rows where each source has its own, else all at once."""
+        size = max(PIECE // self.weight_step, 1) * self.weight_step if self.weight_step else max(self.n_weights, 1)
         for first in range(0, self.n_weights, size):
             yield first, min(first + size, self.n_weights)
 
     def add_sums(self, scale: float, sums: I8) -> None:
         """Add to the largest sums of positive and of negative weights that can reach each input, as a Maker does."""
         lists, own = self.lists, sums[:, self.rule[construction.INPUT] :]
-        if not self.weight_step:
-            weight = self.weights(0, self.n_stored) if self.varied else np.full(self.n_stored, self.projection.weight)
-            construction.sum_lists(*_columns(lists), weight.astype(np.float64), 0, scale, *own)
+        if not self.varied:
+            value = float(self.projection.weight)
+            if self.projection.dense:  # so many synapses may stand for no memory
+                each = construction.round_up(value, scale) * len(self.projection.source)
+                own[0 if value > 0.0 else 1, : len(self.projection.target)] += each
+            else:
+                construction.sum_lists(*_columns(lists), np.full(self.n_stored, value), 0, scale, *own)
             return
         for first, stop in self.pieces():
-            rows = slice(first // self.weight_step, stop // self.weight_step)
+            rows = slice(first // self.weight_step, stop // self.weight_step) if self.weight_step else slice(None)
             part = Lists(lists.of_source[rows], lists.first_target[rows], lists.start, lists.target)
             weight = self.weights(first, stop).astype(np.float64)
             construction.sum_lists(*_columns(part), weight, self.weight_step, scale, *own)

@@ -223,8 +223,9 @@ class Sequential:
         """Make the layers part of a larger network, behind `source`, by projections without delay.
 
         Each neuron layer becomes a population `<name>.<index>` whose neurons are the units of its shape in C order;
-        weights are copied, one a synapse. The spikes are those of this Sequential for the same input, bit for bit.
-        Parameters that are distributions are drawn anew.
+        weights are copied, those of a convolution once for all synapses that share them. So these projections cannot
+        learn. The spikes are those of this Sequential for the same input, bit for bit; parameters that are
+        distributions have its values.
 
         Parameters
         ----------
@@ -240,7 +241,7 @@ class Sequential:
         Raises
         ------
         ValueError : shapes that do not fit; a connection or pool that sums enter rather than spikes; a MaxPool2d
-            behind neurons of several spikes a step.
+            behind neurons of several spikes a step, or behind a pool that sums.
         """
         in_ms = [layer for layer in self.layers if isinstance(layer, NeuronModel) and not isinstance(layer, StepNeuron)]
         if in_ms and network.dt != self.dt:

@@ -473,7 +473,7 @@ def test_too_many_synapses_are_refused_at_once(rule, size):
     small = net.add_population("small", 100, evsim.LIF())
     big = net.add_population("big", size, evsim.LIF())
     net.connect(small, big, evsim.fixed_indegree(1), 1.0, 1.0)
-    net.connect(big, big, rule, 1.0, 1.0, name="dense")
+    net.connect(big, big, rule, evsim.uniform(0.5, 1.5), 1.0, name="dense")
     words = ("projection 'dense' takes", "TB of the", "network needs, but", "available")
     refuses(lambda: evsim.Simulation(net), *words, error=MemoryError)
 

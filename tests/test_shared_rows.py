@@ -292,3 +292,15 @@ def test_plastic_dense_projections_have_rows_of_their_own():
     plastic = net.connect(cells, cells, evsim.all_to_all(), 0.5, 1.0, plasticity=evsim.PairSTDP(w_max=1.0))
     assert not plastic.shares_rows
     assert dataclasses.replace(plastic, plasticity=None).shares_rows
+
+
+def test_any_number_of_synapses_of_one_weight_takes_no_memory():
+    net = evsim.Network(dt=1.0)
+    source = net.add_spike_source("source", 100_000, [7, 9], [0.0, 0.0])
+    cells = net.add_population("cells", 200_000, evsim.IAF(v_threshold=10.0))
+    net.connect(source, cells, evsim.all_to_all(), weight=0.75, delay=1.0)
+    sim = evsim.Simulation(net, backend="cpu")
+    assert sim.n_synapses == 2 * 10**10
+    sim.run(2.0)
+    assert (sim.values(cells) == 1.5).all()
+    assert sim.n_events == 400_000
