@@ -1,9 +1,9 @@
 """Layers as part of a `Network`: populations, and projections without delay.
 
 A convolution's sources share its weights, a linear layer's have one run of targets. Pools are folded into the next
-layer's synapses; a MaxPool2d becomes a population of its own, whose neurons spike in
-the step in which one of their window does; biases become the synapses of one neuron that spikes in every step. Each
-population's fixed-point unit is the batch engine's, so that the spikes are the same, bit for bit.
+layer's synapses; a MaxPool2d becomes a population of its own, whose neurons spike in the step in which one of their
+window does; biases become the synapses of one neuron that spikes in every step. Each population's fixed-point unit is
+the batch engine's, so that the spikes are the same, bit for bit.
 """
 
 from collections.abc import Mapping, Sequence

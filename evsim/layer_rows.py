@@ -57,7 +57,8 @@ def shared_lists(pools: Sequence[Pool], layer: Connection | None, shape: tuple[i
     first_target = (first_channel[:, np.newaxis, np.newaxis] * down.n_out + down.first[:, np.newaxis]) * right.n_out
     lists = Lists(of_source.reshape(-1), (first_target + right.first).reshape(-1), start, target)
     n_channels = channels if layer is None else len(layer.weight)
-    return lists, scale if layer is None else weight * scale, n_channels * down.n_out * right.n_out
+    one = float(np.float32(scale))  # as the batch engine has it
+    return lists, one if layer is None else weight * scale, n_channels * down.n_out * right.n_out
 
 
 def _axis(n: int, pools: Sequence[Pool], layer: Connection | None, d: int) -> _Axis:

@@ -71,6 +71,7 @@ NETS = {
             evsim.Linear(8, 3, weight=kernel(3, 8), bias=kernel(3)),
         ],
     ),
+    "pool_of_ninths": ((3, 7, 7), lambda: [evsim.AvgPool2d(3, 1, 1), evsim.spikingjelly.LIFNode(v_threshold=0.2)]),
     "pool_to_neurons": ((3, 4, 4), lambda: [evsim.AvgPool2d(2), IF(v_threshold=0.4), evsim.SumPool2d(2)]),
     "ms": (
         (10,),

@@ -37,9 +37,9 @@ def assert_same_synapses(pools, layer, shape):
     lists, weight, n_targets = shared_lists(pools, layer, shape)
     pre, post, entry = lists.expand()
     expected = listed(pools, layer, shape)
-    weight = np.broadcast_to(weight, lists.target.shape)[entry]
+    weight = np.broadcast_to(np.float32(weight), lists.target.shape)[entry]
     np.testing.assert_array_equal(
-        in_order(pre, post, weight), in_order(expected.pre, expected.post, np.asarray(expected.weight))
+        in_order(pre, post, weight), in_order(expected.pre, expected.post, np.float32(expected.weight))
     )
     assert n_targets == expected.n_targets
     assert lists.of_source.size == lists.first_target.size == np.prod(shape)
