@@ -10,8 +10,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the ground up: a module imports from levels below its own only.
 LEVELS = [
-    ["_version", "aligned", "interrupt", "jit", "timetable", "training.spikes"],
-    ["versions", "philox", "dynamics", "lanes", "model", "analysis", "labelling", "decoding", "cuda_kernels.target"],
+    ["_version", "aligned", "interrupt", "jit", "threads", "timetable", "training.spikes"],
+    [
+        "versions",
+        "philox",
+        "dynamics",
+        "lanes",
+        "model",
+        "analysis",
+        "labelling",
+        "decoding",
+        "weight_tiles",
+        "cuda_kernels.target",
+    ],
     ["plotting_frames", "plotting_style"],
     ["plotting_confusion", "plotting_conversion", "plotting_layers", "plotting_recordings", "plotting_tiles"],
     ["distributions", "plotting", "tally", "learning", "cuda_kernels.machine_code"],
@@ -31,6 +42,7 @@ LEVELS = [
         "batch_frames",
         "batch_input",
         "batch_neurons",
+        "batch_node",
         "batches",
         "connectivity",
         "layers",
@@ -63,6 +75,7 @@ LEVELS = [
     ["layout", "coefficients", "cuda_kernels.construction"],
     ["stimuli", "plastic"],
     ["memory", "synapses", "rates"],
+    ["batch_weights"],
     ["batch_build", "cpu_maker", "cuda_kernels.maker"],
     [
         "batch_engine",
@@ -120,7 +133,7 @@ ONLY = {
     "dynamics": {"jit"},
     "tally": {"jit"},
     "encoding_kernels": {"jit", "philox"},
-    "batch_input": {"checks", "encoding_kernels"},
+    "batch_input": {"checks", "encoding_kernels", "threads"},
     "encoders": {"checks", "batch_input"},
     "plastic_dynamics": {"jit", "dynamics", "learning", "model"},
     "arrival_kernels": {"jit", "dynamics", "learning", "model", "plastic_dynamics"},

@@ -8,7 +8,7 @@ import numpy as np
 
 from evsim.batch_model import TILE
 from evsim.jit import compile_kernel, register_jitable
-from evsim.lanes import LANES, add_scaled_lanes
+from evsim.lanes import LANES, load_lanes, plus_times, store_lanes
 from evsim.model import BLOCK, COUPLING, DECAY, GAIN, JUMP, LEAK, V_MIN, V_RESET
 
 f32 = np.float32
@@ -109,7 +109,7 @@ def add_linear_gradient(start, index, times, gradient, sample, n_samples, weight
     first, so that a run can be added in parts. The targets of weight_gradient are filled up to a multiple of LANES,
     for loops without a remainder; dx (TILE,) is scratch.
     """
-    n_steps, n_out, none = gradient.shape[0], u64(gradient.shape[2]), u64(0)
+    n_steps, n_out = gradient.shape[0], u64(gradient.shape[2])
     for first in range(u64(0), u64(n_row), u64(TILE)):
         n = min(u64(TILE), u64(n_row) - first)
         for back in range(n_steps):
@@ -118,10 +118,22 @@ def add_linear_gradient(start, index, times, gradient, sample, n_samples, weight
                 row = b * n_steps + t
                 for i in range(n):
                     dx[i] = gradient[t, sample + b, first + i] if first + i < n_out else f32(0.0)
-                for e in range(start[row], start[row + 1]):
-                    at, x = u64(index[e]) * n_row + first, times[e] if times.size > 0 else f32(1.0)
-                    for i in range(u64(0), n, u64(LANES)):
-                        add_scaled_lanes(weight_gradient, at + i, dx, (i,), (x,), none)
+                for i in range(u64(0), n, u64(LANES)):
+                    _add_outer(weight_gradient, first + i, n_row, index, times, start[row], start[row + 1], dx, i)
+
+
+@register_jitable(forceinline=True)
+def _add_outer(weight_gradient, at, n_row, index, times, begin, end, dx, i):
+    """LANES targets: what they get is dx[i:], for each source of index[begin:end]."""
+    x = load_lanes(dx, i)
+    if times.size == 0:
+        for e in range(u64(begin), u64(end)):
+            row = u64(index[e]) * u64(n_row) + at
+            store_lanes(weight_gradient, row, plus_times(load_lanes(weight_gradient, row), f32(1.0), x))
+        return
+    for e in range(u64(begin), u64(end)):
+        row = u64(index[e]) * u64(n_row) + at
+        store_lanes(weight_gradient, row, plus_times(load_lanes(weight_gradient, row), times[e], x))
 
 
 @compile_kernel
@@ -153,19 +165,28 @@ def multiply_back(gradient, first, stop, weight, n_row, made, sums):
 
 @register_jitable(forceinline=True)
 def _add_targets(gradient, low, high, weight, n_row, tile, sums, at, n):
-    """sums[at:] += the weights of targets [low, high) times their gradient, four at a time."""
-    j = low
-    while j + u64(4) <= high:
-        a, b, c, d = gradient[j], gradient[j + u64(1)], gradient[j + u64(2)], gradient[j + u64(3)]
-        row = j * n_row + tile
-        rows = row, row + n_row, row + u64(2) * n_row, row + u64(3) * n_row
-        for i in range(u64(0), n, u64(LANES)):
-            add_scaled_lanes(sums, at + i, weight, rows, (a, b, c, d), i)
-        j += u64(4)
-    while j < high:
-        for i in range(u64(0), n, u64(LANES)):
-            add_scaled_lanes(sums, at + i, weight, (j * n_row + tile,), (gradient[j],), i)
-        j += u64(1)
+    """sums[at:] += the weights of targets [low, high) times their gradient."""
+    i = u64(0)
+    while i + u64(4 * LANES) <= n:
+        at0, at1, at2, at3 = at + i, at + i + u64(LANES), at + i + u64(2 * LANES), at + i + u64(3 * LANES)
+        a, b, c, d = load_lanes(sums, at0), load_lanes(sums, at1), load_lanes(sums, at2), load_lanes(sums, at3)
+        for j in range(low, high):
+            row, g = j * n_row + tile + i, gradient[j]
+            a = plus_times(a, g, load_lanes(weight, row))
+            b = plus_times(b, g, load_lanes(weight, row + u64(LANES)))
+            c = plus_times(c, g, load_lanes(weight, row + u64(2 * LANES)))
+            d = plus_times(d, g, load_lanes(weight, row + u64(3 * LANES)))
+        store_lanes(sums, at0, a)
+        store_lanes(sums, at1, b)
+        store_lanes(sums, at2, c)
+        store_lanes(sums, at3, d)
+        i += u64(4 * LANES)
+    while i < n:
+        a = load_lanes(sums, at + i)
+        for j in range(low, high):
+            a = plus_times(a, gradient[j], load_lanes(weight, j * n_row + tile + i))
+        store_lanes(sums, at + i, a)
+        i += u64(LANES)
 
 
 @compile_kernel

@@ -5,8 +5,6 @@ and samples in GROUPS groups.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from evsim.lanes import LANES
 from evsim.layers import Connection, Conv2d, Linear, Recurrent
 from evsim.model import V_THRESHOLD
 from evsim.sequential import Sequential
+from evsim.threads import share_out
 from evsim.training import backward_kernels as kernels
 from evsim.training.images import pool_gradient, source_gradient
 from evsim.training.record import Chunk
@@ -243,21 +242,10 @@ def for_groups(threads: int, n_samples: int, work: Callable[[int, int, int], Any
     """Call work(group, first sample, stop) for groups of samples, on so many threads."""
     n_groups = min(GROUPS, n_samples)
     edges = [group * n_samples // n_groups for group in range(n_groups + 1)]
-    calls = [(group, *edges[group : group + 2]) for group in range(n_groups)]
-    if threads == 1:
-        for call in calls:
-            work(*call)
-    else:
-        for done in [_pool(threads).submit(work, *call) for call in calls]:
-            done.result()
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="evsim")
+    share_out(threads, work, zip(range(n_groups), edges[:-1], edges[1:], strict=True))
 
 
 def _as_units(node: Node, gradient: Any) -> F4:
     """A gradient in the user's shape, in the order of a node's units."""
     flat = np.asarray(gradient, np.float32).reshape(*np.shape(gradient)[:2], node.size)
-    return np.ascontiguousarray(flat[:, :, node.order])
+    return np.ascontiguousarray(flat if node.in_order else flat[:, :, node.order])
