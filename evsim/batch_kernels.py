@@ -95,7 +95,7 @@ def _connect(
     _, count_out, value_out, size_out = frames_out
     total, analog, is_analog, pre = scratch
     width = (u64(node[bm.N_OUT]) + u64(LANES - 1)) // u64(LANES) * u64(LANES)
-    n_rows = max(u64(bm.SUMS) // width, u64(1))
+    n_rows = u64(1) if node[bm.BACK] >= 0 else max(u64(bm.SUMS) // width, u64(1))
     kept = _kept(records, k, bm.V), _kept(records, k, bm.V_PRE_RESET), _kept(records, k, bm.CURRENT)
     for low in range(u64(t0), u64(t0 + n_steps), n_rows):
         high = min(low + n_rows, u64(t0 + n_steps))
