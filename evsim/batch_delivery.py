@@ -125,7 +125,7 @@ def _add_narrow(total, at, weight, row, stride, index, first, stop):
     store_lanes(total, at, a)
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def add_linear(
     node, start, n_sources, how, total, analog, at, first, weight, index, begin, end, count, value, at_frame
 ):  # fmt: skip

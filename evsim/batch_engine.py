@@ -114,7 +114,7 @@ class BatchEngine:
         )
         sums = max(bm.SUMS, largest) + bm.TILE + LANES  # the last tile, and the last run of a convolution are filled up
         sizes = ((sums, np.int32), (sums, np.float32), (bm.SUMS, np.bool_), (BLOCK, np.float32))
-        groups = int(self._sizes[0]) // 4
+        groups = int(self._sizes[0]) // 4 + 9
         drawing = np.zeros((5, groups), np.uint64), np.zeros(groups, np.uint64), np.zeros(4 * groups, np.uint32)
         return lists, tuple(aligned_zeros(size, dtype) for size, dtype in sizes), drawing
 

@@ -339,7 +339,7 @@ class PoissonInput(BatchInput):
         """Fill start, and index as far as it has room, with the spikes of samples [first, stop)."""
         first, stop = samples
         rows = self.threshold.reshape(len(self.threshold), prod(self.shape[2:]))[first:stop]
-        n_groups = -(-rows.shape[1] // 4)
+        n_groups = rows.shape[1] // 4 + 9
         scratch = np.empty((5, n_groups), np.uint64), np.empty(n_groups, np.uint64), np.empty(4 * n_groups, np.uint32)
         draw_poisson(
             rows, np.uint64(self.n_steps), np.uint64(self.first_sample + first), *self.key, *scratch, start, index

@@ -33,7 +33,7 @@ def _kept(records, k, variable):
     return out, start
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def _add_up(node, weight, t, first, n, lists, frames_in, sums, at, before, back):
     """total[at:] becomes what targets [first, first + n) of a node get in step t of the chunk.
 
