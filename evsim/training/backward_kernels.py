@@ -15,6 +15,7 @@ f32 = np.float32
 i64 = np.int64
 u64 = np.uint64
 
+STEPS_AT_ONCE = 16  # of a sum over samples and steps: few enough for parts of a run, and enough for speed
 TARGETS = 32  # whose weights to a tile of sources multiply_back takes at a time
 
 
@@ -105,21 +106,21 @@ def list_events(frames, first, stop, start, index, times):
 def add_linear_gradient(start, index, times, gradient, sample, n_samples, weight_gradient, n_row, dx):
     """weight_gradient, flat (sources, n_row), += each source's spikes times gradient (T, B, targets), tile by tile.
 
-    For `n_samples` from `sample` on, whose events are as list_events has them (no `times`: once each); the last step
-    first, so that a run can be added in parts. The targets of weight_gradient are filled up to a multiple of LANES,
-    for loops without a remainder; dx (TILE,) is scratch.
+    For `n_samples` from `sample` on, whose events are as list_events has them (no `times`: once each); the last
+    STEPS_AT_ONCE steps first, so that a run can be added in parts. The targets of weight_gradient are filled up to a
+    multiple of LANES, for loops without a remainder; dx (TILE,) is scratch.
     """
     n_steps, n_out = gradient.shape[0], u64(gradient.shape[2])
     for first in range(u64(0), u64(n_row), u64(TILE)):
         n = min(u64(TILE), u64(n_row) - first)
-        for back in range(n_steps):
-            t = n_steps - 1 - back
+        for low in range((n_steps - 1) // STEPS_AT_ONCE * STEPS_AT_ONCE, -1, -STEPS_AT_ONCE):
             for b in range(n_samples):
-                row = b * n_steps + t
-                for i in range(n):
-                    dx[i] = gradient[t, sample + b, first + i] if first + i < n_out else f32(0.0)
-                for i in range(u64(0), n, u64(LANES)):
-                    _add_outer(weight_gradient, first + i, n_row, index, times, start[row], start[row + 1], dx, i)
+                for t in range(low, min(low + STEPS_AT_ONCE, n_steps)):
+                    row = b * n_steps + t
+                    for i in range(n):
+                        dx[i] = gradient[t, sample + b, first + i] if first + i < n_out else f32(0.0)
+                    for i in range(u64(0), n, u64(LANES)):
+                        _add_outer(weight_gradient, first + i, n_row, index, times, start[row], start[row + 1], dx, i)
 
 
 @register_jitable(forceinline=True)
@@ -198,9 +199,11 @@ def add_convolution_gradient(
     n_steps = gradient.shape[0]
     group_in, kernel_rows, kernel_columns, n_out = weight_gradient.shape
     group_out = n_out // (in_channels // group_in)
-    for back in range(n_steps):
-        t = n_steps - 1 - back
-        for sample_of in range(n_samples):
+    for low in range((n_steps - 1) // STEPS_AT_ONCE * STEPS_AT_ONCE, -1, -STEPS_AT_ONCE):
+        for frame in range(n_samples * STEPS_AT_ONCE):
+            sample_of, t = frame // STEPS_AT_ONCE, low + frame % STEPS_AT_ONCE
+            if t >= n_steps:
+                continue
             dx, row = gradient[t, sample + sample_of], sample_of * n_steps + t
             for e in range(start[row], start[row + 1]):
                 times_e = times[e] if times.size > 0 else f32(1.0)

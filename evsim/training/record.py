@@ -17,7 +17,7 @@ from evsim import batch_model as bm
 from evsim.batch_build import BatchBuilt, Node
 from evsim.batch_input import BatchInput, EventInput, RepeatedInput
 from evsim.layer_values import as_frames
-from evsim.training.images import STEPS_AT_ONCE
+from evsim.training.backward_kernels import STEPS_AT_ONCE
 
 F4 = NDArray[np.float32]
 
