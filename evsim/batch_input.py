@@ -317,7 +317,7 @@ class PoissonInput(BatchInput):
         n_samples, n_steps = len(self.threshold), self.n_steps
         rows = self.threshold.reshape(n_samples, prod(self.shape[2:]))
         edges = [n_samples * part // threads for part in range(threads + 1)]
-        mean = np.array([rows[a:b].sum(dtype=np.float64) / CERTAIN * n_steps for a, b in pairwise(edges)])
+        mean = np.array([float(rows[a:b].sum()) / CERTAIN * n_steps for a, b in pairwise(edges)])
         rooms = (mean + 6.0 * np.sqrt(mean)).astype(np.int64) + 100  # enough but once in a billion times
         while True:
             index = np.empty(rooms.sum(), np.uint32)

@@ -33,6 +33,7 @@ LEVELS = [
         "training.optimizers",
         "training.schedules",
         "training.backward_kernels",
+        "training.groups",
         "training.eventprop_kernels",
     ],
     ["neurons"],

@@ -103,24 +103,26 @@ def list_events(frames, first, stop, start, index, times):
 
 
 @compile_kernel
-def add_linear_gradient(start, index, times, gradient, sample, n_samples, weight_gradient, n_row, dx):
-    """weight_gradient, flat (sources, n_row), += each source's spikes times gradient (T, B, targets), tile by tile.
+def add_linear_gradient(start, index, times, gradient, edges, weight_gradient, dx):
+    """weight_gradient (groups, sources, n_row) += each source's spikes times gradient (T, B, targets), tile by tile.
 
-    For `n_samples` from `sample` on, whose events are as list_events has them (no `times`: once each); the last
-    STEPS_AT_ONCE steps first, so that a run can be added in parts. The targets of weight_gradient are filled up to a
-    multiple of LANES, for loops without a remainder; dx (TILE,) is scratch.
+    Group g's samples are [edges[g], edges[g + 1]); events are as list_events has them, from the first of all samples on
+    (no `times`: once each). The last STEPS_AT_ONCE steps first, so that a run can be added in parts. The targets of
+    weight_gradient are filled up to a multiple of LANES, for loops without a remainder; dx (TILE,) is scratch.
     """
-    n_steps, n_out = gradient.shape[0], u64(gradient.shape[2])
-    for first in range(u64(0), u64(n_row), u64(TILE)):
-        n = min(u64(TILE), u64(n_row) - first)
-        for low in range((n_steps - 1) // STEPS_AT_ONCE * STEPS_AT_ONCE, -1, -STEPS_AT_ONCE):
-            for b in range(n_samples):
-                for t in range(low, min(low + STEPS_AT_ONCE, n_steps)):
-                    row = b * n_steps + t
-                    for i in range(n):
-                        dx[i] = gradient[t, sample + b, first + i] if first + i < n_out else f32(0.0)
-                    for i in range(u64(0), n, u64(LANES)):
-                        _add_outer(weight_gradient, first + i, n_row, index, times, start[row], start[row + 1], dx, i)
+    n_steps, n_out, n_row = gradient.shape[0], u64(gradient.shape[2]), u64(weight_gradient.shape[2])
+    for group in range(edges.size - 1):
+        sums = weight_gradient[group].reshape(-1)
+        for first in range(u64(0), n_row, u64(TILE)):
+            n = min(u64(TILE), n_row - first)
+            for low in range((n_steps - 1) // STEPS_AT_ONCE * STEPS_AT_ONCE, -1, -STEPS_AT_ONCE):
+                for b in range(edges[group], edges[group + 1]):
+                    for t in range(low, min(low + STEPS_AT_ONCE, n_steps)):
+                        row = (b - edges[0]) * n_steps + t
+                        for i in range(n):
+                            dx[i] = gradient[t, b, first + i] if first + i < n_out else f32(0.0)
+                        for i in range(u64(0), n, u64(LANES)):
+                            _add_outer(sums, first + i, n_row, index, times, start[row], start[row + 1], dx, i)
 
 
 @register_jitable(forceinline=True)
@@ -192,19 +194,32 @@ def _add_targets(gradient, low, high, weight, n_row, tile, sums, at, n):
 
 @compile_kernel
 def add_convolution_gradient(
-    start, index, times, gradient, sample, n_samples, in_columns, in_channels, out_rows, out_columns, stride, padding,
-    dilation, weight_gradient,
+    start, index, times, gradient, in_columns, in_channels, out_rows, out_columns, stride, padding, dilation, edges,
+    weight_gradients,
 ):  # fmt: skip
-    """The same for a convolution: weight_gradient (source channel of a group, row, column, target channel)."""
+    """The same for a convolution: weight_gradients (groups, source channel of a group, row, column, target channel)."""
+    for group in range(edges.size - 1):
+        _add_convolution_gradient(
+            start, index, times, gradient, edges[0], edges[group], edges[group + 1], in_columns, in_channels, out_rows,
+            out_columns, stride, padding, dilation, weight_gradients[group],
+        )  # fmt: skip
+
+
+@register_jitable
+def _add_convolution_gradient(
+    start, index, times, gradient, listed, sample, stop, in_columns, in_channels, out_rows, out_columns, stride,
+    padding, dilation, weight_gradient,
+):  # fmt: skip
+    """Add what samples [sample, stop) give; events are listed from sample `listed` on."""
     n_steps = gradient.shape[0]
     group_in, kernel_rows, kernel_columns, n_out = weight_gradient.shape
     group_out = n_out // (in_channels // group_in)
     for low in range((n_steps - 1) // STEPS_AT_ONCE * STEPS_AT_ONCE, -1, -STEPS_AT_ONCE):
-        for frame in range(n_samples * STEPS_AT_ONCE):
-            sample_of, t = frame // STEPS_AT_ONCE, low + frame % STEPS_AT_ONCE
+        for frame in range((stop - sample) * STEPS_AT_ONCE):
+            b, t = sample + frame // STEPS_AT_ONCE, low + frame % STEPS_AT_ONCE
             if t >= n_steps:
                 continue
-            dx, row = gradient[t, sample + sample_of], sample_of * n_steps + t
+            dx, row = gradient[t, b], (b - listed) * n_steps + t
             for e in range(start[row], start[row + 1]):
                 times_e = times[e] if times.size > 0 else f32(1.0)
                 place = i64(index[e]) // in_channels
@@ -217,12 +232,12 @@ def add_convolution_gradient(
                     i = below // stride[0]
                     if below < 0 or i * stride[0] != below or i >= out_rows:
                         continue
-                    for b in range(kernel_columns):
-                        right = x + padding[1] - b * dilation[1]
+                    for column in range(kernel_columns):
+                        right = x + padding[1] - column * dilation[1]
                         j = right // stride[1]
                         if right < 0 or j * stride[1] != right or j >= out_columns:
                             continue
                         source = dx[(i * out_columns + j) * n_out + group * group_out :]
-                        target = weight_gradient[c, a, b, group * group_out :]
+                        target = weight_gradient[c, a, column, group * group_out :]
                         for o in range(u64(group_out)):
                             target[o] += times_e * source[o]
