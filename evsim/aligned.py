@@ -15,7 +15,7 @@ def aligned_zeros(shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any
     """np.zeros(shape, dtype) whose first entry begins a cache line."""
     n = int(np.prod(shape)) * np.dtype(dtype).itemsize
     room = np.zeros(n + LINE, np.uint8)
-    first = -room.ctypes.data % LINE
+    first = -room.__array_interface__["data"][0] % LINE
     return room[first : first + n].view(dtype).reshape(shape)
 
 

@@ -1,7 +1,7 @@
 """Layers -> BatchModel: nodes, fixed-point weights, coefficients, and the places of their state."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,45 +9,19 @@ from numpy.typing import NDArray
 
 from evsim import batch_model as bm
 from evsim.aligned import aligned_zeros, join_aligned, whole_lines
+from evsim.batch_node import Node
+from evsim.batch_weights import write_weights
 from evsim.coefficients import CoefficientPool, list_coefficients, resolve_parameters
-from evsim.dynamics import MAX_SPIKES
 from evsim.lanes import LANES
 from evsim.layers import Connection, Conv2d, Flatten, Layer, Linear, MaxPool2d, Pool, Recurrent
 from evsim.model import BLOCK, JUMP
 from evsim.neuron_checks import check_neurons
 from evsim.neurons import NeuronModel
-from evsim.synapses import unit_for
 
 __all__ = ["BatchBuilt", "Node", "build_batch"]
 
 Shape = tuple[int, ...]
-FIXED_BITS = 31  # of a sum of fixed-point weights, without its sign
 HEADROOM = 8  # spikes of all units before in one step that sums have room for; with more they are sums of float32
-
-
-@dataclass
-class Node:
-    """A node on its way into the BatchModel."""
-
-    label: str  # for messages
-    layer: int  # of the Sequential: the neurons, where there are any
-    shape: Shape  # of a sample that leaves it, as the user sees it
-    order: NDArray[np.int64]  # (n,) the user's number of each unit
-    scale: float  # what its counts and values must be multiplied by: that of the pools before
-    order_in: NDArray[np.int64]  # the same two of what enters it
-    scale_in: float
-    connection: int | None = None  # the layer whose weights it has
-    row: NDArray[np.int64] = field(default_factory=lambda: np.full(bm.N_COLUMNS, -1, np.int64))
-    unit: float = 1.0
-    neurons: NeuronModel | None = None
-    values: dict[str, Any] = field(default_factory=dict)  # the neurons' parameters, in the order of the units
-    n_synapses: int = 0
-    n_weights: int = 0
-
-    @property
-    def size(self) -> int:
-        """Its units."""
-        return int(self.order.size)
 
 
 @dataclass(frozen=True)
@@ -89,7 +63,25 @@ def build_batch(layers: Sequence[Layer | NeuronModel], shape: Shape, dt: float, 
     builder = _Builder(shape, dt, seed)
     for index, layer in enumerate(layers):
         builder.add(index, layer)
-    return builder.finish()
+    return with_weights(builder.finish(), layers)
+
+
+def with_weights(built: BatchBuilt, layers: Sequence[Layer | NeuronModel]) -> BatchBuilt:
+    """The same layers with the weights and biases that they have now."""
+    nodes = [replace(node, row=node.row.copy()) for node in built.nodes]
+    weight = aligned_zeros(built.model.weight.size, np.int32)
+    for node in nodes:
+        connection = None if node.connection is None else layers[node.connection]
+        layer = layers[node.layer]
+        back = layer.connection if isinstance(layer, Recurrent) else None
+        if node.row[bm.KIND] != bm.POOL:
+            write_weights(node, connection, back, weight)
+    model = built.model._replace(
+        node=np.array([node.row for node in nodes]),
+        node_unit=np.array([node.unit for node in nodes], np.float32),
+        weight=weight,
+    )
+    return replace(built, model=model, nodes=nodes)
 
 
 class _Builder:
@@ -99,7 +91,6 @@ class _Builder:
         self.dt = dt
         self.key = np.array([seed & 0xFFFFFFFF, seed >> 32], np.int64)
         self.nodes: list[Node] = []
-        self.weights: list[NDArray[np.int32]] = []
         self.n_weights = 0
         self.pool = CoefficientPool(BLOCK)
         self.start, self.step = [], []  # type: ignore[var-annotated]
@@ -112,7 +103,7 @@ class _Builder:
         self.order = _order(shape)
         self.channels = _image(shape)[0]
         self.scale = 1.0
-        self.most = HEADROOM  # spikes of a unit before in a step that sums must have room for
+        self.most = HEADROOM  # as in Node
 
     def add(self, index: int, layer: Layer | NeuronModel) -> None:
         """Take in the next layer."""
@@ -134,16 +125,16 @@ class _Builder:
         self.shape = shape
 
     def finish(self) -> BatchBuilt:
-        """The arrays."""
+        """The arrays, still without weights."""
         if self.waiting is not None:
             self._add_connection(*self.waiting, None, self.shape)
         if not self.nodes:
             raise ValueError("Sequential: it has no layer that does anything; add a Linear, a Conv2d or neurons")
         model = bm.BatchModel(
-            node=np.array([node.row for node in self.nodes]),
-            node_unit=np.array([node.unit for node in self.nodes], np.float32),
+            node=np.zeros((0, 0), np.int64),
+            node_unit=np.zeros(0, np.float32),
             node_theta=np.array(self.theta),
-            weight=join_aligned(self.weights, np.int32),
+            weight=np.zeros(self.n_weights, np.int32),
             parameter_value=self.pool.values(),
             parameter_start=np.array(self.start),
             parameter_step=np.array(self.step),
@@ -152,7 +143,7 @@ class _Builder:
         return BatchBuilt(model, self.nodes, self.channels, self.shape, initial_v, self.sizes)
 
     def _new_node(self, index: int, label: str, shape: Shape, order: NDArray[np.int64], scale: float) -> Node:
-        node = Node(label, index, shape, order, scale, self.order, self.scale)
+        node = Node(label, index, shape, order, scale, self.order, self.scale, self.most)
         row = node.row
         row[bm.N_IN], row[bm.N_OUT] = self.order.size, order.size
         row[bm.COUNTED], row[bm.MOST] = self.most > 1, bm.MOST_SPIKES
@@ -189,64 +180,37 @@ class _Builder:
             self._set_neurons(node, neurons)
         if back is not None and node.row[bm.SPIKING] == 0:
             raise ValueError(f"{node.label}: its neurons, {type(neurons).__name__}, do not spike; they must")
-        self._set_weights(node, connection, back)
+        self._set_connection(node, connection, back)
         node.connection = None if self.waiting is None else self.waiting[0]
         self.waiting = None
         self.scale, self.most = 1.0, HEADROOM if node.row[bm.MULTI] else 1
         self.order = order
         self.source_shape = shape
 
-    def _set_weights(self, node: Node, connection: Connection | None, back: Linear | None) -> None:
-        """The fixed-point weights of a node, in the order that its kind has them in."""
-        row = node.row
-        bias, back_bias = (
-            None if c is None or c.bias is None else c.bias.astype(np.float64) for c in (connection, back)
-        )
+    def _set_connection(self, node: Node, connection: Connection | None, back: Linear | None) -> None:
+        """The kind and geometry of a node, and the places of its weights."""
+        row, n_in = node.row, self.order.size
+        row[bm.TILE_SIZE] = min(bm.TILE, whole_lines(node.size))
         if connection is None:
-            row[bm.KIND] = bm.IDENTITY
-            weight = _scaled(np.ones((1, 1), np.float32), self.scale)
-            node.n_synapses, node.n_weights = node.size, 0
+            row[bm.KIND], node.n_synapses = bm.IDENTITY, node.size
         elif isinstance(connection, Conv2d):
-            row[bm.KIND] = bm.CONV
+            row[bm.KIND], kernel = bm.CONV, connection.kernel()
             out_shape = connection.output_shape("", self.source_shape)
             geometry = connection.kernel_size, connection.stride, connection.padding, connection.dilation
             _set_geometry(row, self.source_shape, out_shape, *geometry)
             row[bm.GROUPS] = connection.groups
-            weight = _scaled(connection.kernel(), self.scale)
-            node.n_synapses, node.n_weights = _count_synapses(row) * weight.shape[0] * weight.shape[1], weight.size
+            row[bm.RUN] = whole_lines(kernel.shape[3] * kernel.shape[0] // connection.groups + LANES - 1)
+            row[bm.WEIGHT] = self._reserve(connection.groups * kernel.shape[1] * kernel.shape[2] * int(row[bm.RUN]))
+            node.n_synapses, node.n_weights = _count_synapses(row) * kernel.shape[0] * kernel.shape[1], kernel.size
         else:
-            row[bm.KIND] = bm.LINEAR
-            weight = _scaled(connection.weight[:, self.order], self.scale)
-            node.n_synapses = node.n_weights = weight.size
-        own = None if back is None else back.weight.astype(np.float64)[np.ix_(node.order, node.order)]
-        back_bias = None if back_bias is None else back_bias[node.order]
-        if own is not None:
-            node.n_synapses, node.n_weights = node.n_synapses + own.size, node.n_weights + own.size
-        biases = [each for each in (bias, back_bias) if each is not None]
-        back_most = MAX_SPIKES if row[bm.MULTI] else 1
-        node.unit = _unit(weight, self.most, own, back_most, biases)
-        fixed = np.rint(weight / node.unit).astype(np.int64)
-        rest = 2**FIXED_BITS - 1  # room for the spikes of the units before
-        row[bm.TILE_SIZE] = min(bm.TILE, -(-node.size // LANES) * LANES)
-        if row[bm.KIND] == bm.IDENTITY:
-            row[bm.WEIGHT] = fixed[0, 0]
-        elif row[bm.KIND] == bm.CONV:
-            runs = _kernel_runs(fixed, int(row[bm.GROUPS]))
-            row[bm.RUN], row[bm.WEIGHT] = runs.shape[-1], self._store(runs)
-        else:
-            row[bm.WEIGHT] = self._store(_tiles(fixed, int(row[bm.TILE_SIZE])))
-        if own is not None:
-            fixed_back = np.rint(own / node.unit).astype(np.int64)
-            row[bm.BACK] = self._store(_tiles(fixed_back, int(row[bm.TILE_SIZE])))
-            row[bm.BACK_AT] = self._take("back", node.size)
-            rest -= int(_largest_sum(fixed_back)) * back_most
-        for column, values in ((bm.BIAS, bias), (bm.BACK_BIAS, back_bias)):
-            if values is not None:
-                fixed_bias = np.rint(values / node.unit).astype(np.int64)
-                each = fixed_bias if fixed_bias.size == node.size else np.tile(fixed_bias, node.size // fixed_bias.size)
-                row[column] = self._store(each)
-                rest -= int(np.abs(fixed_bias).max())
-        row[bm.MOST] = min(rest // max(int(_largest_sum(fixed)), 1), bm.MOST_SPIKES)
+            row[bm.KIND], row[bm.WEIGHT] = bm.LINEAR, self._reserve_tiles(node, n_in)
+            node.n_synapses = node.n_weights = n_in * node.size
+        if back is not None:
+            row[bm.BACK], row[bm.BACK_AT] = self._reserve_tiles(node, node.size), self._take("back", node.size)
+            node.n_synapses, node.n_weights = node.n_synapses + node.size**2, node.n_weights + node.size**2
+        for column, each in ((bm.BIAS, connection), (bm.BACK_BIAS, back)):
+            if each is not None and each.bias is not None:
+                row[column] = self._reserve(node.size)
 
     def _set_neurons(self, node: Node, neurons: NeuronModel) -> None:
         """The coefficients of a node's neurons, and the places of their state."""
@@ -277,22 +241,20 @@ class _Builder:
         if c.theta_plus != 0.0:
             row[bm.THETA_AT], row[bm.THETA_RESETS] = self._take("theta", n), c.theta_resets
 
-    def _store(self, fixed: NDArray[np.int64]) -> int:
-        """Where fixed-point weights lie from now on."""
+    def _reserve(self, n: int) -> int:
+        """Where n fixed-point weights lie from now on."""
         start = self.n_weights
-        self.weights.append(fixed.reshape(-1).astype(np.int32))
-        self.n_weights += whole_lines(fixed.size)
+        self.n_weights += whole_lines(n)
         return start
+
+    def _reserve_tiles(self, node: Node, n_in: int) -> int:
+        tile = int(node.row[bm.TILE_SIZE])
+        return self._reserve(-(-node.size // tile) * tile * n_in)
 
     def _take(self, name: str, n: int) -> int:
         start = self.sizes[name]
         self.sizes[name] += whole_lines(n)
         return start
-
-
-def _scaled(weight: NDArray[np.float32], scale: float) -> NDArray[np.float64]:
-    """Weights with the scale of the pools before them, as float32 would hold them."""
-    return (weight.astype(np.float64) * scale).astype(np.float32).astype(np.float64)
 
 
 def _image(shape: Shape) -> tuple[int, int, int]:
@@ -336,38 +298,3 @@ def _count_synapses(row: NDArray[np.int64]) -> int:
         )
         pairs *= int(((source >= 0) & (source < row[n_in])).sum())
     return pairs
-
-
-def _tiles(fixed: NDArray[np.int64], tile: int) -> NDArray[np.int64]:
-    """(targets, sources) as (tile, source, target of the tile), the last tile filled up with zeros."""
-    n_out, n_in = fixed.shape
-    n_tiles = -(-n_out // tile)
-    filled = np.zeros((n_tiles * tile, n_in), np.int64)
-    filled[:n_out] = fixed
-    return filled.reshape(n_tiles, tile, n_in).transpose(0, 2, 1)
-
-
-def _kernel_runs(fixed: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
-    """(targets, sources of a group, rows, columns) as (source, row, run): column from the right, target, zeros."""
-    n_out, n_in, rows, columns = fixed.shape
-    grouped = fixed.reshape(groups, n_out // groups, n_in, rows, columns)[..., ::-1]
-    runs = grouped.transpose(0, 2, 3, 4, 1).reshape(groups * n_in, rows, -1)
-    return np.pad(runs, ((0, 0), (0, 0), (0, whole_lines(runs.shape[-1] + LANES - 1) - runs.shape[-1])))
-
-
-def _largest_sum(weight: NDArray[Any]) -> Any:
-    """The largest sum of the positive or of the negative weights of one target (first axis)."""
-    flat = weight.reshape(len(weight), -1)
-    return max(flat.clip(min=0).sum(axis=1).max(), -flat.clip(max=0).sum(axis=1).min())
-
-
-def _unit(
-    weight: NDArray[np.float64], most: int, back: NDArray[np.float64] | None, back_most: int, biases: list[Any]
-) -> float:
-    """What one unit of a node's fixed-point sums is worth: a power of two for which the largest sum fits.
-
-    The largest sum is that of a step in which all units before spike `most` times, and its own spiked `back_most`.
-    """
-    bound = float(_largest_sum(weight)) * most + sum(float(np.abs(b).max()) for b in biases)
-    bound += 0.0 if back is None else float(_largest_sum(back)) * back_most
-    return float(unit_for(np.array(bound), FIXED_BITS))

@@ -8,7 +8,7 @@ import numpy as np
 
 from evsim import batch_model as bm
 from evsim.jit import fma, register_jitable
-from evsim.lanes import LANES, add_lanes
+from evsim.lanes import LANES, add_lanes, load_lanes, plus, store_lanes
 
 f32 = np.float32
 i32 = np.int32
@@ -87,17 +87,60 @@ def _add(total, at, n, weight, rows, times):
             total[at + i] += (times[j] if len(times) > 0 else i32(1)) * weight[rows[j] + i]
 
 
-@register_jitable
-def add_linear(node, start, n_sources, how, total, analog, first, weight, index, begin, end, count, value, at_frame):
-    """Add to the targets of the tile from `first` what a linear layer's sources give them."""
+@register_jitable(forceinline=True)
+def _add_listed(total, at, n, weight, row, stride, index, first, stop):
+    """Rows of many units that spiked once, filled up to whole vectors: some vectors' sums stay in registers."""
+    i = u64(0)
+    while i + u64(4 * LANES) <= n:
+        _add_wide(total, at + i, weight, row + i, stride, index, first, stop)
+        i += u64(4 * LANES)
+    while i < n:
+        _add_narrow(total, at + i, weight, row + i, stride, index, first, stop)
+        i += u64(LANES)
+
+
+@register_jitable(forceinline=True)
+def _add_wide(total, at, weight, row, stride, index, first, stop):
+    """Add 4 * LANES entries of rows that are added once."""
+    at1, at2, at3 = at + u64(LANES), at + u64(2 * LANES), at + u64(3 * LANES)
+    a, b, c, d = load_lanes(total, at), load_lanes(total, at1), load_lanes(total, at2), load_lanes(total, at3)
+    for e in range(first, stop):
+        start = row + u64(index[e]) * stride
+        a = plus(a, load_lanes(weight, start))
+        b = plus(b, load_lanes(weight, start + u64(LANES)))
+        c = plus(c, load_lanes(weight, start + u64(2 * LANES)))
+        d = plus(d, load_lanes(weight, start + u64(3 * LANES)))
+    store_lanes(total, at, a)
+    store_lanes(total, at1, b)
+    store_lanes(total, at2, c)
+    store_lanes(total, at3, d)
+
+
+@register_jitable(forceinline=True)
+def _add_narrow(total, at, weight, row, stride, index, first, stop):
+    """Add LANES entries of rows that are added once."""
+    a = load_lanes(total, at)
+    for e in range(first, stop):
+        a = plus(a, load_lanes(weight, row + u64(index[e]) * stride))
+    store_lanes(total, at, a)
+
+
+@register_jitable(forceinline=True)
+def add_linear(
+    node, start, n_sources, how, total, analog, at, first, weight, index, begin, end, count, value, at_frame
+):  # fmt: skip
+    """Add to total[at:] what a linear layer's sources give the targets of the tile from `first`."""
     tile = u64(node[bm.TILE_SIZE])
     row = u64(start) + (first // tile) * u64(n_sources) * tile
-    add_rows(how, total, analog, first, tile, weight, row, tile, index, begin, end, u64(0), count, value, at_frame)
+    if how == ONCE:
+        _add_listed(total, at, tile, weight, row, tile, index, begin, end)
+    else:
+        add_rows(how, total, analog, at, tile, weight, row, tile, index, begin, end, u64(0), count, value, at_frame)
 
 
 @register_jitable
-def add_convolution(node, start, how, total, analog, weight, index, begin, end, count, value, at_frame):
-    """Add to all targets what a convolution's sources give them, place by place."""
+def add_convolution(node, start, how, total, analog, at, weight, index, begin, end, count, value, at_frame):
+    """Add to total[at:] what a convolution's sources give all targets, place by place."""
     channels, columns = u64(node[bm.IN_CHANNELS]), u64(node[bm.IN_COLUMNS])
     out_rows, out_columns, out_channels = node[bm.OUT_ROWS], node[bm.OUT_COLUMNS], u64(node[bm.OUT_CHANNELS])
     kernel_rows, kernel_columns, run = node[bm.KERNEL_ROWS], node[bm.KERNEL_COLUMNS], u64(node[bm.RUN])
@@ -129,9 +172,9 @@ def add_convolution(node, start, how, total, analog, weight, index, begin, end, 
                 continue
             at_row, kernel_row = i * out_columns, u64(start) + u64(a) * run
             if one_run:
-                at, row = u64(at_row + left + low) * out_channels, kernel_row + u64(low) * out_channels
+                target, row = at + u64(at_row + left + low) * out_channels, kernel_row + u64(low) * out_channels
                 add_rows(
-                    how, total, analog, at, n, weight, row, stride, index, first, stop, base, count, value, at_frame
+                    how, total, analog, target, n, weight, row, stride, index, first, stop, base, count, value, at_frame
                 )  # fmt: skip
                 continue
             for q in range(kernel_columns):
@@ -142,8 +185,8 @@ def add_convolution(node, start, how, total, analog, weight, index, begin, end, 
                 row = kernel_row + u64(q) * group_out
                 for one in range(first, stop):
                     group = (u64(index[one]) - base) // group_in
-                    at = u64(at_row + j) * out_channels + group * group_out
+                    target = at + u64(at_row + j) * out_channels + group * group_out
                     add_rows(
-                        how, total, analog, at, group_out, weight, row, stride, index, one, one + u64(1), base, count,
-                        value, at_frame,
+                        how, total, analog, target, group_out, weight, row, stride, index, one, one + u64(1), base,
+                        count, value, at_frame,
                     )  # fmt: skip

@@ -1,7 +1,6 @@
 """The batch engine's host side on the CPU: samples shared out among threads."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +15,7 @@ from evsim.batch_input import BatchInput, EventInput, PoissonInput
 from evsim.batch_kernels import run_samples
 from evsim.lanes import LANES, MASK
 from evsim.model import BLOCK
+from evsim.threads import share_out
 
 CHUNK_UNITS = 2**17  # entries of a node's frames that a thread holds
 SHARED_UNITS = 2**18  # units times steps of a sample from which several threads share it
@@ -29,7 +29,6 @@ class BatchEngine:
 
     def __init__(self, built: BatchBuilt, threads: int) -> None:
         self._threads = threads
-        self._pool = ThreadPoolExecutor(max(threads - 1, 1), thread_name_prefix="evsim")
         sizes = [built.nodes[0].order_in.size, *(node.size for node in built.nodes)]
         self._sizes = np.array([-(-size // MASK) * MASK for size in sizes])
         self._chunk = max(1, CHUNK_UNITS // int(self._sizes.max()))
@@ -54,6 +53,7 @@ class BatchEngine:
     ) -> list[NDArray[Any]]:
         """Advance all samples through the input's steps; returns what is asked for, each (T, B, units)."""
         n_steps, n_samples = given.shape[0], given.shape[1]
+        asked, requests = requests, list(dict.fromkeys(requests))
         sizes = [n_steps * n_samples * self._built.nodes[node].size for node, _ in requests]
         is_byte = [variable == bm.COUNTS for _, variable in requests]
         starts = np.cumsum([0, *(-(-size // 4) if byte else size for size, byte in zip(sizes, is_byte, strict=True))])
@@ -65,17 +65,15 @@ class BatchEngine:
         shared = (self._built.model, state, taken, records, n_steps, next_sample)
         teams = self._teams(n_samples, n_steps)
         calls = [(*shared, team, own, stopped) for team, own in zip(teams, self._own, strict=False)]
-        others = [self._pool.submit(run_samples, *call) for call in calls[1:]]
-        run_samples(*calls[0])
-        for other in others:
-            other.result()
+        share_out(len(calls), run_samples, calls)
         why, node, sample, step = (int(x) for x in stopped[:4])
         if why != bm.DONE:
             raise_stopped(given, why, self._built.nodes[node].label, sample, step)
         state.step[0] += n_steps
         parts = zip(pairwise(starts), sizes, is_byte, strict=True)
         kept = [(out[a:b].view(np.uint8) if byte else out[a:b])[:size] for (a, b), size, byte in parts]
-        return [part.reshape(n_steps, n_samples, -1) for part in kept]
+        made = {request: part.reshape(n_steps, n_samples, -1) for request, part in zip(requests, kept, strict=True)}
+        return [made[request] for request in asked]
 
     def _teams(self, n_samples: int, n_steps: int) -> list[tuple[Any, ...]]:
         """The team of each thread that has something to do."""
@@ -114,9 +112,9 @@ class BatchEngine:
             np.zeros(chunk * largest + 1, np.uint32),  # one more is written than kept
             np.zeros(largest, np.uint32),
         )
-        whole_tiles = -(-largest // bm.TILE) * bm.TILE + LANES  # the last run of a convolution is filled up
-        sizes = ((whole_tiles, np.int32), (whole_tiles, np.float32), (BLOCK, np.float32))
-        groups = int(self._sizes[0]) // 4
+        sums = max(bm.SUMS, largest) + bm.TILE + LANES  # the last tile, and the last run of a convolution are filled up
+        sizes = ((sums, np.int32), (sums, np.float32), (bm.SUMS, np.bool_), (BLOCK, np.float32))
+        groups = int(self._sizes[0]) // 4 + 9
         drawing = np.zeros((5, groups), np.uint64), np.zeros(groups, np.uint64), np.zeros(4 * groups, np.uint32)
         return lists, tuple(aligned_zeros(size, dtype) for size, dtype in sizes), drawing
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from evsim import checks
 from evsim.encoding_kernels import draw_poisson
+from evsim.threads import share_out
 
 LAST_SAMPLE = 2**53  # sample numbers below this, the random numbers' counter holds
 CERTAIN = 2**32  # the threshold of an input that spikes in every step
@@ -313,29 +314,36 @@ class PoissonInput(BatchInput):
 
     def events(self, threads: int = 1) -> EventInput:
         """The same spikes, drawn and stored; samples are shared out among threads."""
-        edges = [len(self.threshold) * part // threads for part in range(threads + 1)]
-        with ThreadPoolExecutor(threads) as pool:
-            parts = list(pool.map(self._draw, edges[:-1], edges[1:]))
-        before = np.cumsum([0, *(index.size for _, index in parts)])
-        start = np.concatenate([[0], *(own[1:] + n for (own, _), n in zip(parts, before[:-1], strict=True))])
-        return EventInput.trusted(start, np.concatenate([index for _, index in parts]), self.shape)
-
-    def _draw(self, first: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-        """start and index of samples [first, stop)."""
-        rows = self.threshold.reshape(len(self.threshold), prod(self.shape[2:]))[first:stop]
-        start = np.zeros(len(rows) * self.n_steps + 1, np.int64)
-        mean = float(rows.sum(dtype=np.float64)) / CERTAIN * self.n_steps
-        room = int(mean + 6.0 * np.sqrt(mean)) + 100  # enough but once in a billion times; then it is drawn again
-        n_groups = -(-rows.shape[1] // 4)
-        scratch = np.empty((5, n_groups), np.uint64), np.empty(n_groups, np.uint64), np.empty(4 * n_groups, np.uint32)
+        n_samples, n_steps = len(self.threshold), self.n_steps
+        rows = self.threshold.reshape(n_samples, prod(self.shape[2:]))
+        edges = [n_samples * part // threads for part in range(threads + 1)]
+        mean = np.array([float(rows[a:b].sum()) / CERTAIN * n_steps for a, b in pairwise(edges)])
+        rooms = (mean + 6.0 * np.sqrt(mean)).astype(np.int64) + 100  # enough but once in a billion times
         while True:
-            index = np.empty(room, np.uint32)
-            draw_poisson(
-                rows, np.uint64(self.n_steps), np.uint64(self.first_sample + first), *self.key, *scratch, start, index
-            )
-            if start[-1] <= room:
-                return start, index[: start[-1]]
-            room = int(start[-1])
+            index = np.empty(rooms.sum(), np.uint32)
+            begin = np.cumsum(rooms) - rooms
+            parts = [index[at : at + room] for at, room in zip(begin, rooms, strict=True)]
+            starts = [np.zeros((b - a) * n_steps + 1, np.int64) for a, b in pairwise(edges)]
+            share_out(threads, self._draw, zip(pairwise(edges), starts, parts, strict=True))
+            found = np.array([start[-1] for start in starts])
+            if (found <= rooms).all():
+                break
+            rooms = found
+        before = np.cumsum(found) - found
+        for part, at, n in zip(parts[1:], before[1:], found[1:], strict=True):
+            index[at : at + n] = part[:n]  # close up
+        start = np.concatenate([[0], *(own[1:] + at for own, at in zip(starts, before, strict=True))])
+        return EventInput.trusted(start, index[: found.sum()], self.shape)
+
+    def _draw(self, samples: tuple[int, int], start: NDArray[np.int64], index: NDArray[np.uint32]) -> None:
+        """Fill start, and index as far as it has room, with the spikes of samples [first, stop)."""
+        first, stop = samples
+        rows = self.threshold.reshape(len(self.threshold), prod(self.shape[2:]))[first:stop]
+        n_groups = rows.shape[1] // 4 + 9
+        scratch = np.empty((5, n_groups), np.uint64), np.empty(n_groups, np.uint64), np.empty(4 * n_groups, np.uint32)
+        draw_poisson(
+            rows, np.uint64(self.n_steps), np.uint64(self.first_sample + first), *self.key, *scratch, start, index
+        )
 
     @property
     def n_spikes(self) -> int:

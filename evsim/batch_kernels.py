@@ -13,7 +13,7 @@ from evsim.batch_frames import list_frames, list_input, pool, put_out, read_inpu
 from evsim.batch_model import DONE, SAME_VALUES, SPIKE_COUNTS, TOO_MANY_SPIKES, VALUES
 from evsim.batch_neurons import advance_neurons
 from evsim.jit import atomic_add, atomic_load, compile_kernel, register_jitable, yield_core
-from evsim.model import BLOCK
+from evsim.lanes import LANES
 
 f32 = np.float32
 i32 = np.int32
@@ -23,98 +23,114 @@ u64 = np.uint64
 
 
 @register_jitable
-def _record(model, state, k, variable, sample, first, n, pre, out, at):
-    """Write v, v before the reset or the current of neurons [first, first + n) to out[at:]."""
-    node = model.node[k]
-    if variable == bm.V:
-        start = u64(node[bm.V_AT]) + first
+def _kept(records, k, variable):
+    """(values, where the variable of node k begins among them; -1: it is not recorded)."""
+    table, record_start, out, _ = records
+    start = i64(-1)
+    for r in range(table.shape[0]):
+        if table[r, 0] == k and table[r, 1] == variable:
+            start = record_start[r]
+    return out, start
+
+
+@register_jitable(forceinline=True)
+def _add_up(node, weight, t, first, n, lists, frames_in, sums, at, before, back):
+    """total[at:] becomes what targets [first, first + n) of a node get in step t of the chunk.
+
+    Values add to analog[at:], where those of the step before are at `before`; `back`: units that spiked in the step
+    before and act on the node itself, see _advance_node.
+    """
+    total, analog = sums
+    begin, most, index, back_index = lists
+    n_back, back_count, has_back_bias = back
+    holds_in, count_in, value_in, size_in = frames_in
+    frame, holds, at_bias = u64(t) * size_in, holds_in[t], node[bm.BIAS]
+    if at_bias >= 0:
         for i in range(n):
-            out[at + i] = state.v[sample, start + i]
-    elif variable == bm.V_PRE_RESET:
+            total[at + i] = weight[u64(at_bias) + first + i]
+    else:
         for i in range(n):
-            out[at + i] = pre[i]
-    elif variable == bm.CURRENT:
-        start = u64(node[bm.CURRENT_AT]) + first
+            total[at + i] = i32(0)
+    how = ONCE if most[t] == u16(1) else COUNTED_TIMES
+    if holds != SPIKE_COUNTS:
+        how = ANALOG
+    if holds == VALUES:
         for i in range(n):
-            out[at + i] = state.current[sample, start + i]
+            analog[at + i] = f32(0.0)
+    if holds == SAME_VALUES:
+        for i in range(n):
+            analog[at + i] = analog[before + i]
+    elif node[bm.KIND] == bm.IDENTITY:
+        _pass_on(node[bm.WEIGHT], how, n, total, analog, at, count_in, value_in, frame + first)
+    elif node[bm.KIND] == bm.LINEAR:
+        add_linear(
+            node, node[bm.WEIGHT], node[bm.N_IN], how, total, analog, at, first, weight, index, begin[t],
+            begin[t + u64(1)], count_in, value_in, frame,
+        )  # fmt: skip
+    else:
+        add_convolution(
+            node, node[bm.WEIGHT], how, total, analog, at, weight, index, begin[t], begin[t + u64(1)],
+            count_in, value_in, frame,
+        )  # fmt: skip
+    if node[bm.BACK] >= 0:
+        add_linear(
+            node, node[bm.BACK], node[bm.N_OUT], COUNTED_TIMES, total, analog, at, first, weight, back_index, u64(0),
+            n_back, back_count, value_in, u64(0),
+        )  # fmt: skip
+        if has_back_bias:
+            for i in range(n):
+                total[at + i] += weight[u64(node[bm.BACK_BIAS]) + first + i]
 
 
 @register_jitable
 def _connect(
-    model, state, k, sample, t0, n_steps, first_step, first, n, begin, most, index, records, frames_in, frames_out,
-    scratch, back_first, back_stop, back_index,
+    model, state, k, sample, t0, n_steps, first_step, first, n, lists, records, frames_in, frames_out, scratch, back
 ):  # fmt: skip
-    """Targets [first, first + n) of node k through n_steps from step t0 of the chunk; returns what stopped it."""
-    node = model.node[k]
-    holds_in, count_in, value_in, size_in = frames_in
+    """Targets [first, first + n) of node k through n_steps from step t0 of the chunk; returns what stopped it.
+
+    Some steps at a time: what they get is added up, then the neurons take them.
+    """
+    node, unit = model.node[k], model.node_unit[k]
+    holds_in = frames_in[0]
     _, count_out, value_out, size_out = frames_out
-    total, analog, pre = scratch
-    table, record_start, out, n_samples = records
-    unit = model.node_unit[k]
-    for t in range(t0, t0 + n_steps):
-        frame_in, frame_out = u64(t) * size_in, u64(t) * size_out
-        holds = holds_in[t]
-        at_bias = node[bm.BIAS]
-        for i in range(first, first + n):
-            total[i] = model.weight[u64(at_bias) + i] if at_bias >= 0 else i32(0)
-        how = ONCE if most[t] == u16(1) else COUNTED_TIMES
-        if holds != SPIKE_COUNTS:
-            how = ANALOG
-        if holds == VALUES:
-            for i in range(first, first + n):
-                analog[i] = f32(0.0)
-        if holds == SAME_VALUES:
-            pass  # analog still holds what they give
-        elif node[bm.KIND] == bm.IDENTITY:
-            _pass_on(node[bm.WEIGHT], how, first, n, total, analog, count_in, value_in, frame_in)
-        elif node[bm.KIND] == bm.LINEAR:
-            add_linear(
-                node, node[bm.WEIGHT], node[bm.N_IN], how, total, analog, first, model.weight, index, begin[t],
-                begin[t + 1], count_in, value_in, frame_in,
+    total, analog, is_analog, pre = scratch
+    width = (u64(node[bm.N_OUT]) + u64(LANES - 1)) // u64(LANES) * u64(LANES)
+    n_rows = u64(1) if node[bm.BACK] >= 0 else max(u64(bm.SUMS) // width, u64(1))
+    kept = _kept(records, k, bm.V), _kept(records, k, bm.V_PRE_RESET), _kept(records, k, bm.CURRENT)
+    for low in range(u64(t0), u64(t0 + n_steps), n_rows):
+        high = min(low + n_rows, u64(t0 + n_steps))
+        for t in range(low, high):
+            r = t - low
+            before = (r + n_rows - u64(1)) % n_rows * width + first
+            _add_up(
+                node, model.weight, t, first, n, lists, frames_in, (total, analog), r * width + first, before, back
             )  # fmt: skip
-        else:
-            add_convolution(
-                node, node[bm.WEIGHT], how, total, analog, model.weight, index, begin[t], begin[t + 1], count_in,
-                value_in, frame_in,
-            )  # fmt: skip
-        if node[bm.BACK] >= 0:
-            add_linear(
-                node, node[bm.BACK], node[bm.N_OUT], COUNTED_TIMES, total, analog, first, model.weight, back_index,
-                back_first, back_stop, state.back[sample], value_in, u64(node[bm.BACK_AT]),
-            )  # fmt: skip
-            if node[bm.BACK_BIAS] >= 0 and state.step[0] + first_step + t > 0:
-                for i in range(first, first + n):
-                    total[i] += model.weight[u64(node[bm.BACK_BIAS]) + i]
-        is_analog = holds != SPIKE_COUNTS
+            is_analog[r] = holds_in[t] != SPIKE_COUNTS
         if node[bm.NEURONS] == 0:
-            for i in range(first, first + n):
-                x = f32(total[i]) * unit
-                value_out[frame_out + i] = x + analog[i] * unit if is_analog else x
+            for t in range(low, high):
+                at, out = (t - low) * width + first, t * size_out + first
+                for i in range(n):
+                    x = f32(total[at + i]) * unit
+                    value_out[out + i] = x + analog[at + i] * unit if is_analog[t - low] else x
             continue
-        for at in range(first, first + n, u64(BLOCK)):
-            m = min(u64(BLOCK), first + n - at)
-            fine = advance_neurons(
-                model, state, k, sample, at, m, total, analog, is_analog, pre, count_out, value_out, frame_out + at
-            )
-            if not fine:
-                return TOO_MANY_SPIKES
-            for r in range(table.shape[0]):
-                if table[r, 0] == k and table[r, 1] != bm.SPIKES:
-                    row = (u64(first_step) + u64(t)) * u64(n_samples) + u64(sample)
-                    target = u64(record_start[r]) + row * u64(node[bm.N_OUT]) + at
-                    _record(model, state, k, table[r, 1], sample, at, m, pre, out, target)
+        fine = advance_neurons(
+            model, state, k, sample, first, n, high - low, (total, analog, width, is_analog, pre),
+            (count_out, value_out, low * size_out, size_out), (*kept, u64(first_step) + low), u64(records[3]),
+        )  # fmt: skip
+        if not fine:
+            return TOO_MANY_SPIKES
     return DONE
 
 
 @register_jitable
-def _pass_on(weight, how, first, n, total, analog, count, value, frame):
+def _pass_on(weight, how, n, total, analog, at, count, value, frame):
     """Unit i to target i."""
     if how == ANALOG:
-        for i in range(first, first + n):
-            analog[i] = value[frame + i] * f32(weight)
+        for i in range(n):
+            analog[at + i] = value[frame + i] * f32(weight)
     else:
-        for i in range(first, first + n):
-            total[i] += i32(weight) * i32(count[frame + i])
+        for i in range(n):
+            total[at + i] += i32(weight) * i32(count[frame + i])
 
 
 @register_jitable
@@ -124,7 +140,7 @@ def _advance_node(
     """All steps of a chunk of node k; returns what stopped it."""
     node = model.node[k]
     holds_out, count_out, _, size_out = frames_out
-    begin, most, index, back_index = lists
+    back_index = lists[3]
     if node[bm.KIND] == bm.POOL:
         pool(node, n_steps, frames_in, frames_out)
         return DONE
@@ -132,33 +148,26 @@ def _advance_node(
         holds_out[t] = SPIKE_COUNTS if node[bm.NEURONS] == 1 and node[bm.SPIKING] == 1 else VALUES
     n_out = u64(node[bm.N_OUT])
     none = u64(0)
-    if node[bm.BACK] >= 0:
-        for t in range(n_steps):
-            at = u64(node[bm.BACK_AT])
-            listed = none
-            for i in range(n_out):
-                if state.back[sample, at + i] > u16(0):
-                    back_index[listed] = i
-                    listed += u64(1)
-            tile = u64(node[bm.TILE_SIZE])
-            for first in range(none, n_out, tile):
-                stopped = _connect(
-                    model, state, k, sample, t, 1, first_step, first, min(tile, n_out - first), begin,
-                    most, index, records, frames_in, frames_out, scratch, none, listed, back_index,
-                )  # fmt: skip
-                if stopped != DONE:
-                    return stopped
-            for i in range(n_out):
-                state.back[sample, at + i] = count_out[u64(t) * size_out + i]
-        return DONE
     tile = n_out if node[bm.KIND] == bm.CONV else u64(node[bm.TILE_SIZE])
-    for first in range(none, n_out, tile):
-        stopped = _connect(
-            model, state, k, sample, 0, n_steps, first_step, first, min(tile, n_out - first), begin, most, index,
-            records, frames_in, frames_out, scratch, none, none, back_index,
-        )  # fmt: skip
-        if stopped != DONE:
-            return stopped
+    recurrent = node[bm.BACK] >= 0
+    own = state.back[sample, node[bm.BACK_AT] : node[bm.BACK_AT] + i64(n_out)] if recurrent else state.back[sample, 0:0]
+    at_once = 1 if recurrent else n_steps
+    for t in range(0, n_steps, at_once):
+        n_back = none
+        for i in range(u64(own.size)):
+            if own[i] > u16(0):
+                back_index[n_back] = i
+                n_back += u64(1)
+        has_bias = node[bm.BACK_BIAS] >= 0 and state.step[0] + first_step + t > 0
+        for first in range(none, n_out, tile):
+            stopped = _connect(
+                model, state, k, sample, t, at_once, first_step, first, min(tile, n_out - first), lists, records,
+                frames_in, frames_out, scratch, (n_back, own, has_bias),
+            )  # fmt: skip
+            if stopped != DONE:
+                return stopped
+        for i in range(u64(own.size)):
+            own[i] = count_out[u64(t) * size_out + i]
     return DONE
 
 

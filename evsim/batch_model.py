@@ -22,6 +22,7 @@ F8 = NDArray[np.float64]
 U2 = NDArray[np.uint16]
 
 TILE = 128  # targets whose weights from a thousand sources stay in the second-level cache
+SUMS = 2**14  # of all targets and some steps that are added up before neurons take them
 MOST_SPIKES = 65535  # of a unit in a step: what a uint16 holds
 
 # Kinds of nodes.

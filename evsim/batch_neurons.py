@@ -16,7 +16,7 @@ from evsim.dynamics import (
     reset,
 )
 from evsim.jit import product, register_jitable
-from evsim.model import COUPLING, DECAY, DRIVE, GAIN, JUMP, LEAK, REFRACTORY_STEPS, V_MIN, V_RESET, V_THRESHOLD
+from evsim.model import BLOCK, COUPLING, DECAY, DRIVE, GAIN, JUMP, LEAK, REFRACTORY_STEPS, V_MIN, V_RESET, V_THRESHOLD
 
 f32 = np.float32
 i32 = np.int32
@@ -25,7 +25,7 @@ u16 = np.uint16
 u64 = np.uint64
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def _receive_delta(drive, at_drive, total, analog, first, n, unit, is_analog, value, at_jump, out):
     if is_analog:
         for i in range(n):
@@ -38,7 +38,7 @@ def _receive_delta(drive, at_drive, total, analog, first, n, unit, is_analog, va
             out[i] = receive(drive[at_drive + i], f32(0.0), x, f32(0.0), value[at_jump + i])
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def _receive_filtered(
     current, at_drive, total, analog, first, n, unit, is_analog, value, at_jump, at_coupling, at_decay, at_gain, out
 ):  # fmt: skip
@@ -50,7 +50,7 @@ def _receive_filtered(
         current[i] = decay_current(current[i], x, value[at_decay + i], value[at_gain + i])
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def _integrate(v, pre, n, value, at_leak):
     """pre becomes v before a spike and before its lower bound, for neurons without a refractory time."""
     for i in range(n):
@@ -63,7 +63,7 @@ def _integrate_refractory(v, pre, n, value, at_leak, refractory):
         pre[i] = integrate(v[i], pre[i], value[at_leak + i], f32(-np.inf), refractory[i])
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def _fire_once(v, pre, n, value, at_threshold, at_reset, at_v_min, soft, count, at):
     for i in range(n):
         spikes = i32(fire(pre[i], value[at_threshold + i], i32(0)))
@@ -72,7 +72,7 @@ def _fire_once(v, pre, n, value, at_threshold, at_reset, at_v_min, soft, count, 
         count[at + i] = u16(spikes)
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def _fire_often(v, pre, n, value, at_threshold, at_reset, at_v_min, soft, count, at):
     """Returns the largest count."""
     most = i32(0)
@@ -121,52 +121,88 @@ def _put_out_v(v, pre, n, value, at_leak, at_v_min, out, at):
         v[i] = bound_below(pre[i], value[at_v_min + i])
 
 
-@register_jitable
-def advance_neurons(model, state, k, sample, first, n, total, analog, is_analog, pre, count, value_out, at):
-    """Advance neurons [first, first + n) of node k by one step, with the input `total` and, where it is, `analog`.
+@register_jitable(forceinline=True)
+def _keep(source, n, kept, at):
+    """Record n numbers where `kept`, (array, start), says that they are; at: their place in (T, B, neurons)."""
+    out, start = kept
+    if start >= i64(0):
+        at += u64(start)
+        for i in range(n):
+            out[at + i] = source[i]
 
-    Writes their v before the reset to `pre`, and their spikes to count[at:] (or v to value_out[at:]). Returns False
-    where a neuron would spike more than MAX_SPIKES times.
+
+@register_jitable(forceinline=True)
+def _place(at, first, n):
+    """Where n neurons from `first` on have a variable in a sample's state: nowhere, if at is -1."""
+    return (at + i64(first), at + i64(first + n)) if at >= 0 else (i64(0), i64(0))
+
+
+@register_jitable
+def advance_neurons(model, state, k, sample, first, n, n_steps, sums, frames_out, kept, n_samples):
+    """Advance neurons [first, first + n) of node k through some steps; False where one would spike too often in one.
+
+    Parameters
+    ----------
+    sums : their input in the r-th step: total and, where is_analog[r], analog, from entry r * width + first on; and
+        scratch for their v before the reset.
+    frames_out : counts of spikes and values (v, of neurons that do not spike) of the r-th step, from at + r * size on.
+    kept : where v, v before the reset and the current of neuron 0 are recorded, each (array, start), start -1: not; and
+        the first step's number.
     """
-    node, value, unit = model.node[k], model.parameter_value, model.node_unit[k]
+    total, analog, width, is_analog, pre = sums
+    count, value_out, at_out, size = frames_out
+    kept_v, kept_pre, kept_current, first_step = kept
+    node, value, unit, n_out = model.node[k], model.parameter_value, model.node_unit[k], u64(model.node[k, bm.N_OUT])
+    soft, multi, spiking, filtered = node[bm.SOFT] == 1, node[bm.MULTI] == 1, node[bm.SPIKING] == 1, node[bm.FILTERED]
+    theta_resets, theta_plus, theta_decay = node[bm.THETA_RESETS] == 1, model.node_theta[k, 0], model.node_theta[k, 1]
     start, step = model.parameter_start[k], model.parameter_step[k]
-    i = i64(first)
-    at_leak, at_drive = u64(start[LEAK] + step[LEAK] * i), u64(start[DRIVE] + step[DRIVE] * i)
-    at_threshold = u64(start[V_THRESHOLD] + step[V_THRESHOLD] * i)
-    at_reset, at_v_min = u64(start[V_RESET] + step[V_RESET] * i), u64(start[V_MIN] + step[V_MIN] * i)
-    at_jump = u64(start[JUMP] + step[JUMP] * i)
-    v = state.v[sample, node[bm.V_AT] + i : node[bm.V_AT] + i + i64(n)]
-    soft = node[bm.SOFT] == 1
-    if node[bm.FILTERED] == 1:
-        at_coupling, at_decay = u64(start[COUPLING] + step[COUPLING] * i), u64(start[DECAY] + step[DECAY] * i)
-        at_gain = u64(start[GAIN] + step[GAIN] * i)
-        current = state.current[sample, node[bm.CURRENT_AT] + i : node[bm.CURRENT_AT] + i + i64(n)]
-        _receive_filtered(
-            current, at_drive, total, analog, first, n, unit, is_analog, value, at_jump, at_coupling, at_decay,
-            at_gain, pre,
-        )  # fmt: skip
-    else:
-        _receive_delta(value, at_drive, total, analog, first, n, unit, is_analog, value, at_jump, pre)
-    if node[bm.SPIKING] == 0:
-        _put_out_v(v, pre, n, value, at_leak, at_v_min, value_out, at)
-        return True
-    if node[bm.REFRACTORY] == 1 or node[bm.THETA_AT] >= 0:
-        refractory, theta = state.refractory[sample, 0:0], state.theta[sample, 0:0]
-        if node[bm.REFRACTORY] == 1:
-            refractory = state.refractory[sample, node[bm.REFRACTORY_AT] + i : node[bm.REFRACTORY_AT] + i + i64(n)]
-            _integrate_refractory(v, pre, n, value, at_leak, refractory)
-        else:
-            _integrate(v, pre, n, value, at_leak)
-        if node[bm.THETA_AT] >= 0:
-            theta = state.theta[sample, node[bm.THETA_AT] + i : node[bm.THETA_AT] + i + i64(n)]
+    most = i32(0)
+    for begin in range(first, first + n, u64(BLOCK)):
+        m, i = min(u64(BLOCK), first + n - begin), i64(begin)
+        at_leak, at_drive = u64(start[LEAK] + step[LEAK] * i), u64(start[DRIVE] + step[DRIVE] * i)
+        at_threshold = u64(start[V_THRESHOLD] + step[V_THRESHOLD] * i)
+        at_reset, at_v_min = u64(start[V_RESET] + step[V_RESET] * i), u64(start[V_MIN] + step[V_MIN] * i)
         at_steps = u64(start[REFRACTORY_STEPS] + step[REFRACTORY_STEPS] * i)
-        most = _fire_any(
-            v, pre, n, value, at_threshold, at_reset, at_v_min, at_steps, soft, node[bm.MULTI] == 1, refractory, theta,
-            node[bm.THETA_RESETS] == 1, model.node_theta[k, 0], model.node_theta[k, 1], count, at,
-        )  # fmt: skip
-        return most <= i32(MAX_SPIKES)
-    _integrate(v, pre, n, value, at_leak)
-    if node[bm.MULTI] == 1:
-        return _fire_often(v, pre, n, value, at_threshold, at_reset, at_v_min, soft, count, at) <= i32(MAX_SPIKES)
-    _fire_once(v, pre, n, value, at_threshold, at_reset, at_v_min, soft, count, at)
+        at_jump, at_gain = u64(start[JUMP] + step[JUMP] * i), u64(start[GAIN] + step[GAIN] * i)
+        at_coupling, at_decay = u64(start[COUPLING] + step[COUPLING] * i), u64(start[DECAY] + step[DECAY] * i)
+        low, high = _place(node[bm.V_AT], begin, m)
+        v = state.v[sample, low:high]
+        low, high = _place(node[bm.CURRENT_AT], begin, m)
+        current = state.current[sample, low:high]
+        low, high = _place(node[bm.REFRACTORY_AT], begin, m)
+        refractory = state.refractory[sample, low:high]
+        low, high = _place(node[bm.THETA_AT], begin, m)
+        theta = state.theta[sample, low:high]
+        for r in range(n_steps):
+            at, at_sum = at_out + r * size + begin, r * width + begin
+            if filtered == 1:
+                _receive_filtered(
+                    current, at_drive, total, analog, at_sum, m, unit, is_analog[r], value, at_jump, at_coupling,
+                    at_decay, at_gain, pre,
+                )  # fmt: skip
+            else:
+                _receive_delta(value, at_drive, total, analog, at_sum, m, unit, is_analog[r], value, at_jump, pre)
+            if not spiking:
+                _put_out_v(v, pre, m, value, at_leak, at_v_min, value_out, at)
+            elif refractory.size > 0 or theta.size > 0:
+                if refractory.size > 0:
+                    _integrate_refractory(v, pre, m, value, at_leak, refractory)
+                else:
+                    _integrate(v, pre, m, value, at_leak)
+                most = _fire_any(
+                    v, pre, m, value, at_threshold, at_reset, at_v_min, at_steps, soft, multi, refractory, theta,
+                    theta_resets, theta_plus, theta_decay, count, at,
+                )  # fmt: skip
+            else:
+                _integrate(v, pre, m, value, at_leak)
+                if multi:
+                    most = _fire_often(v, pre, m, value, at_threshold, at_reset, at_v_min, soft, count, at)
+                else:
+                    _fire_once(v, pre, m, value, at_threshold, at_reset, at_v_min, soft, count, at)
+            if most > i32(MAX_SPIKES):
+                return False
+            row = ((first_step + r) * n_samples + u64(sample)) * n_out + begin
+            _keep(v, m, kept_v, row)
+            _keep(pre, m, kept_pre, row)
+            _keep(current, m, kept_current, row)
     return True

@@ -32,12 +32,14 @@ def encoder_word(pixel, step, sample, key0, key1):
 def list_lit(threshold_row, lit):
     """The groups of 4 inputs of a sample that may spike: lit[0] is their number, lit[1:5] are the inputs' thresholds.
 
+    Groups that may not follow, to a multiple of 8: whole vectors, whose loop has no remainder.
+
     Parameters
     ----------
     threshold_row
         (n,) uint64 in [0, 2^32].
     lit
-        (5, n_groups) uint64, n_groups at least n / 4.
+        (5, n_groups) uint64, n_groups at least n / 4 + 8.
 
     Returns
     -------
@@ -54,6 +56,10 @@ def list_lit(threshold_row, lit):
             lit[lane + u64(1), n_lit] = threshold
             any_lit |= threshold
         n_lit += u64(any_lit != u64(0))
+    while n_lit % u64(8) != u64(0):
+        for row in range(5):
+            lit[row, n_lit] = u64(0)
+        n_lit += u64(1)
     return n_lit
 
 

@@ -1,20 +1,100 @@
 """Vectors of the processor's, whatever their width, on parts of arrays: the dense additions of layered networks.
 
 A loop over entries would do the same, but the compiler would have to prove that its arrays do not overlap, and to treat
-what is left over at its end. What these read and write must lie within the arrays.
+what is left over at its end. What these read and write must lie within the arrays. A variable of kernels may be
+LANES numbers; it then stays in a register:
+
+    total = load_lanes(sums, at)
+    for e in range(n):
+        total = plus(total, load_lanes(weight, row[e]))
+    store_lanes(sums, at, total)
 """
+
+from typing import Any
 
 import numba
 from llvmlite import ir
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, models, register_model
 
 from evsim.jit import element_pointer
 
-LANES = 16  # int32: a cache line
+LANES = 16  # int32 or float32: a cache line
 MASK = 64  # entries that a mask has bits for
 
-__all__ = ["LANES", "MASK", "add_lanes", "add_scaled_lanes", "mask_nonzero", "pool_lanes", "trailing_zeros"]
+__all__ = [
+    "LANES", "MASK", "add_lanes", "load_lanes", "mask_nonzero", "plus", "plus_times", "pool_lanes", "store_lanes",
+    "trailing_zeros",
+]  # fmt: skip
+
+
+class Lanes(numba.types.Type):
+    """LANES int32 or float32."""
+
+    def __init__(self, dtype: Any) -> None:
+        super().__init__(name=f"Lanes({dtype})")
+        self.dtype = dtype
+
+
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, lanes: Lanes) -> None:
+        super().__init__(manager, lanes, _vector_of(lanes.dtype))
+
+
+def _vector_of(dtype: Any) -> Any:
+    return ir.VectorType(ir.FloatType() if isinstance(dtype, numba.types.Float) else ir.IntType(32), LANES)
+
+
+@intrinsic
+def load_lanes(_typing_context, array, at):  # type: ignore[no-untyped-def]
+    """array[at : at + LANES]."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        pointer = _lanes(context, builder, signature, arguments, 0, arguments[1], _vector_of(array.dtype))
+        return builder.load(pointer, align=4)
+
+    return Lanes(array.dtype)(array, numba.types.uint64), codegen
+
+
+@intrinsic
+def store_lanes(_typing_context, array, at, x):  # type: ignore[no-untyped-def]
+    """array[at : at + LANES] = x."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        pointer = _lanes(context, builder, signature, arguments, 0, arguments[1], _vector_of(array.dtype))
+        builder.store(arguments[2], pointer, align=4)
+        return context.get_dummy_value()
+
+    return numba.types.void(array, numba.types.uint64, x), codegen
+
+
+@intrinsic
+def plus(_typing_context, x, y):  # type: ignore[no-untyped-def]
+    """x + y, both LANES int32."""
+
+    def codegen(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.add(*arguments)
+
+    return x(x, y), codegen
+
+
+@intrinsic
+def plus_times(_typing_context, x, factor, y):  # type: ignore[no-untyped-def]
+    """x + factor * y for a number factor; float32 are rounded once."""
+    is_float = isinstance(x.dtype, numba.types.Float)
+
+    def codegen(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+        x, factor, y = arguments
+        factors = _in_all_lanes(builder, factor, x.type)
+        if not is_float:
+            return builder.add(x, builder.mul(factors, y))
+        fma = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(x.type, [x.type] * 3), f"llvm.fma.v{LANES}f32"
+        )
+        return builder.call(fma, [factors, y, x])
+
+    return x(x, x.dtype, y), codegen
 
 
 @intrinsic
@@ -38,29 +118,6 @@ def add_lanes(_typing_context, total, at, weight, rows, times, offset):  # type:
 
     index = numba.types.uint64
     return numba.types.void(total, index, weight, rows, times, index), codegen
-
-
-@intrinsic
-def add_scaled_lanes(_typing_context, total, at, source, rows, factors, offset):  # type: ignore[no-untyped-def]
-    """total[at:] += factors[j] * source[rows[j] + offset:] for j after j, LANES float32, each rounded once."""
-    vector = ir.VectorType(ir.FloatType(), LANES)
-
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        _, at, _, rows, factors, offset = arguments
-        kind = ir.FunctionType(vector, [vector] * 3)
-        fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
-        target = _lanes(context, builder, signature, arguments, 0, at, vector)
-        sums = builder.load(target, align=4)
-        for j in range(len(signature.args[3])):
-            row = builder.add(builder.extract_value(rows, j), offset)
-            terms = builder.load(_lanes(context, builder, signature, arguments, 2, row, vector), align=4)
-            factor = _in_all_lanes(builder, builder.extract_value(factors, j), vector)
-            sums = builder.call(fma, [factor, terms, sums])
-        builder.store(sums, target, align=4)
-        return context.get_dummy_value()
-
-    index = numba.types.uint64
-    return numba.types.void(total, index, source, rows, factors, index), codegen
 
 
 @intrinsic

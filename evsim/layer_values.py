@@ -36,7 +36,7 @@ def as_seen(node: Node, values: NDArray[np.float32], scale: float) -> NDArray[np
     """A node's values (T, B, units) in the order and shape that the user knows."""
     if scale != 1.0:
         values = values * np.float32(scale)
-    if (np.diff(node.order) != 1).any():
+    if not node.in_order:
         seen = np.empty_like(values)
         seen[:, :, node.order] = values
         values = seen

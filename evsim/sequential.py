@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from evsim import batch_model as bm
 from evsim import checks
 from evsim.backend import choose_batch_backend
-from evsim.batch_build import BatchBuilt, Node, build_batch, owner
+from evsim.batch_build import BatchBuilt, Node, build_batch, owner, with_weights
 from evsim.batch_engine import BatchEngine
 from evsim.batch_input import BatchInput
 from evsim.io.layer_file import create_layer_file
@@ -87,6 +87,7 @@ class Sequential:
         self._engine: Any = None
         self._shape: Shape = ()
         self._versions: list[tuple[int, int]] = []
+        self._fixed: list[tuple[int, bool]] = []
         self._draw_weights()
         self.reset()
 
@@ -351,16 +352,30 @@ class Sequential:
                 f"{self._state.v.shape[0]} of shape {self._shape}; call reset() first"
             )
         if self._built is None or self._shape != shape or self._versions != self.versions():
-            same = self._shape == shape
-            self._built, self._shape = self._build(shape), shape
-            if same and self._engine is not None:
-                self._engine.use(self._built)
-            else:
-                self._engine = _make_engine(self.backend, self._built, self.threads)
-            self._versions = self.versions()
+            self._built = self._compile(shape)
         if self._state is None:
             self._state = self._engine.new_state(n_samples)
         return self._built, self._engine, self._state
+
+    def _compile(self, shape: Shape) -> BatchBuilt:
+        """Make what runs samples of this shape; where only weights have changed, no more than they."""
+        before = self._built if self._shape == shape else None
+        if before is not None and self._fixed == self._fixed_parts():
+            built = with_weights(before, self.layers)
+        else:
+            built, self._shape, self._fixed = self._build(shape), shape, self._fixed_parts()
+        self._versions = self.versions()
+        if before is not None:
+            self._engine.use(built)
+        else:
+            self._engine = _make_engine(self.backend, built, self.threads)
+        return built
+
+    def _fixed_parts(self) -> list[tuple[int, bool]]:
+        """What stays the same when only the values of weights and biases change."""
+        connections = [layer.connection if isinstance(layer, Recurrent) else layer for layer in self.layers]
+        has_bias = [getattr(connection, "bias", None) is not None for connection in connections]
+        return list(zip((neurons for _, neurons in self.versions()), has_bias, strict=True))
 
     def _index(self, layer: int | Layer | NeuronModel) -> int:
         if isinstance(layer, int | np.integer):

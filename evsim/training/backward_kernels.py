@@ -8,13 +8,14 @@ import numpy as np
 
 from evsim.batch_model import TILE
 from evsim.jit import compile_kernel, register_jitable
-from evsim.lanes import LANES, add_scaled_lanes
+from evsim.lanes import LANES, load_lanes, plus_times, store_lanes
 from evsim.model import BLOCK, COUPLING, DECAY, GAIN, JUMP, LEAK, V_MIN, V_RESET
 
 f32 = np.float32
 i64 = np.int64
 u64 = np.uint64
 
+STEPS_AT_ONCE = 16  # of a sum over samples and steps: few enough for parts of a run, and enough for speed
 TARGETS = 32  # whose weights to a tile of sources multiply_back takes at a time
 
 
@@ -102,26 +103,40 @@ def list_events(frames, first, stop, start, index, times):
 
 
 @compile_kernel
-def add_linear_gradient(start, index, times, gradient, sample, n_samples, weight_gradient, n_row, dx):
-    """weight_gradient, flat (sources, n_row), += each source's spikes times gradient (T, B, targets), tile by tile.
+def add_linear_gradient(start, index, times, gradient, edges, weight_gradient, dx):
+    """weight_gradient (groups, sources, n_row) += each source's spikes times gradient (T, B, targets), tile by tile.
 
-    For `n_samples` from `sample` on, whose events are as list_events has them (no `times`: once each); the last step
-    first, so that a run can be added in parts. The targets of weight_gradient are filled up to a multiple of LANES,
-    for loops without a remainder; dx (TILE,) is scratch.
+    Group g's samples are [edges[g], edges[g + 1]); events are as list_events has them, from the first of all samples on
+    (no `times`: once each). The last STEPS_AT_ONCE steps first, so that a run can be added in parts. The targets of
+    weight_gradient are filled up to a multiple of LANES, for loops without a remainder; dx (TILE,) is scratch.
     """
-    n_steps, n_out, none = gradient.shape[0], u64(gradient.shape[2]), u64(0)
-    for first in range(u64(0), u64(n_row), u64(TILE)):
-        n = min(u64(TILE), u64(n_row) - first)
-        for back in range(n_steps):
-            t = n_steps - 1 - back
-            for b in range(n_samples):
-                row = b * n_steps + t
-                for i in range(n):
-                    dx[i] = gradient[t, sample + b, first + i] if first + i < n_out else f32(0.0)
-                for e in range(start[row], start[row + 1]):
-                    at, x = u64(index[e]) * n_row + first, times[e] if times.size > 0 else f32(1.0)
-                    for i in range(u64(0), n, u64(LANES)):
-                        add_scaled_lanes(weight_gradient, at + i, dx, (i,), (x,), none)
+    n_steps, n_out, n_row = gradient.shape[0], u64(gradient.shape[2]), u64(weight_gradient.shape[2])
+    for group in range(edges.size - 1):
+        sums = weight_gradient[group].reshape(-1)
+        for first in range(u64(0), n_row, u64(TILE)):
+            n = min(u64(TILE), n_row - first)
+            for low in range((n_steps - 1) // STEPS_AT_ONCE * STEPS_AT_ONCE, -1, -STEPS_AT_ONCE):
+                for b in range(edges[group], edges[group + 1]):
+                    for t in range(low, min(low + STEPS_AT_ONCE, n_steps)):
+                        row = (b - edges[0]) * n_steps + t
+                        for i in range(n):
+                            dx[i] = gradient[t, b, first + i] if first + i < n_out else f32(0.0)
+                        for i in range(u64(0), n, u64(LANES)):
+                            _add_outer(sums, first + i, n_row, index, times, start[row], start[row + 1], dx, i)
+
+
+@register_jitable(forceinline=True)
+def _add_outer(weight_gradient, at, n_row, index, times, begin, end, dx, i):
+    """LANES targets: what they get is dx[i:], for each source of index[begin:end]."""
+    x = load_lanes(dx, i)
+    if times.size == 0:
+        for e in range(u64(begin), u64(end)):
+            row = u64(index[e]) * u64(n_row) + at
+            store_lanes(weight_gradient, row, plus_times(load_lanes(weight_gradient, row), f32(1.0), x))
+        return
+    for e in range(u64(begin), u64(end)):
+        row = u64(index[e]) * u64(n_row) + at
+        store_lanes(weight_gradient, row, plus_times(load_lanes(weight_gradient, row), times[e], x))
 
 
 @compile_kernel
@@ -153,34 +168,58 @@ def multiply_back(gradient, first, stop, weight, n_row, made, sums):
 
 @register_jitable(forceinline=True)
 def _add_targets(gradient, low, high, weight, n_row, tile, sums, at, n):
-    """sums[at:] += the weights of targets [low, high) times their gradient, four at a time."""
-    j = low
-    while j + u64(4) <= high:
-        a, b, c, d = gradient[j], gradient[j + u64(1)], gradient[j + u64(2)], gradient[j + u64(3)]
-        row = j * n_row + tile
-        rows = row, row + n_row, row + u64(2) * n_row, row + u64(3) * n_row
-        for i in range(u64(0), n, u64(LANES)):
-            add_scaled_lanes(sums, at + i, weight, rows, (a, b, c, d), i)
-        j += u64(4)
-    while j < high:
-        for i in range(u64(0), n, u64(LANES)):
-            add_scaled_lanes(sums, at + i, weight, (j * n_row + tile,), (gradient[j],), i)
-        j += u64(1)
+    """sums[at:] += the weights of targets [low, high) times their gradient."""
+    i = u64(0)
+    while i + u64(4 * LANES) <= n:
+        at0, at1, at2, at3 = at + i, at + i + u64(LANES), at + i + u64(2 * LANES), at + i + u64(3 * LANES)
+        a, b, c, d = load_lanes(sums, at0), load_lanes(sums, at1), load_lanes(sums, at2), load_lanes(sums, at3)
+        for j in range(low, high):
+            row, g = j * n_row + tile + i, gradient[j]
+            a = plus_times(a, g, load_lanes(weight, row))
+            b = plus_times(b, g, load_lanes(weight, row + u64(LANES)))
+            c = plus_times(c, g, load_lanes(weight, row + u64(2 * LANES)))
+            d = plus_times(d, g, load_lanes(weight, row + u64(3 * LANES)))
+        store_lanes(sums, at0, a)
+        store_lanes(sums, at1, b)
+        store_lanes(sums, at2, c)
+        store_lanes(sums, at3, d)
+        i += u64(4 * LANES)
+    while i < n:
+        a = load_lanes(sums, at + i)
+        for j in range(low, high):
+            a = plus_times(a, gradient[j], load_lanes(weight, j * n_row + tile + i))
+        store_lanes(sums, at + i, a)
+        i += u64(LANES)
 
 
 @compile_kernel
 def add_convolution_gradient(
-    start, index, times, gradient, sample, n_samples, in_columns, in_channels, out_rows, out_columns, stride, padding,
-    dilation, weight_gradient,
+    start, index, times, gradient, in_columns, in_channels, out_rows, out_columns, stride, padding, dilation, edges,
+    weight_gradients,
 ):  # fmt: skip
-    """The same for a convolution: weight_gradient (source channel of a group, row, column, target channel)."""
+    """The same for a convolution: weight_gradients (groups, source channel of a group, row, column, target channel)."""
+    for group in range(edges.size - 1):
+        _add_convolution_gradient(
+            start, index, times, gradient, edges[0], edges[group], edges[group + 1], in_columns, in_channels, out_rows,
+            out_columns, stride, padding, dilation, weight_gradients[group],
+        )  # fmt: skip
+
+
+@register_jitable
+def _add_convolution_gradient(
+    start, index, times, gradient, listed, sample, stop, in_columns, in_channels, out_rows, out_columns, stride,
+    padding, dilation, weight_gradient,
+):  # fmt: skip
+    """Add what samples [sample, stop) give; events are listed from sample `listed` on."""
     n_steps = gradient.shape[0]
     group_in, kernel_rows, kernel_columns, n_out = weight_gradient.shape
     group_out = n_out // (in_channels // group_in)
-    for back in range(n_steps):
-        t = n_steps - 1 - back
-        for sample_of in range(n_samples):
-            dx, row = gradient[t, sample + sample_of], sample_of * n_steps + t
+    for low in range((n_steps - 1) // STEPS_AT_ONCE * STEPS_AT_ONCE, -1, -STEPS_AT_ONCE):
+        for frame in range((stop - sample) * STEPS_AT_ONCE):
+            b, t = sample + frame // STEPS_AT_ONCE, low + frame % STEPS_AT_ONCE
+            if t >= n_steps:
+                continue
+            dx, row = gradient[t, b], (b - listed) * n_steps + t
             for e in range(start[row], start[row + 1]):
                 times_e = times[e] if times.size > 0 else f32(1.0)
                 place = i64(index[e]) // in_channels
@@ -193,12 +232,12 @@ def add_convolution_gradient(
                     i = below // stride[0]
                     if below < 0 or i * stride[0] != below or i >= out_rows:
                         continue
-                    for b in range(kernel_columns):
-                        right = x + padding[1] - b * dilation[1]
+                    for column in range(kernel_columns):
+                        right = x + padding[1] - column * dilation[1]
                         j = right // stride[1]
                         if right < 0 or j * stride[1] != right or j >= out_columns:
                             continue
                         source = dx[(i * out_columns + j) * n_out + group * group_out :]
-                        target = weight_gradient[c, a, b, group * group_out :]
+                        target = weight_gradient[c, a, column, group * group_out :]
                         for o in range(u64(group_out)):
                             target[o] += times_e * source[o]

@@ -4,9 +4,6 @@ Every sum is made in an order of steps and samples that neither the chunks nor t
 and samples in GROUPS groups.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,12 +18,12 @@ from evsim.layers import Connection, Conv2d, Linear, Recurrent
 from evsim.model import V_THRESHOLD
 from evsim.sequential import Sequential
 from evsim.training import backward_kernels as kernels
+from evsim.training.groups import group_edges, share_groups
 from evsim.training.images import pool_gradient, source_gradient
 from evsim.training.record import Chunk
 from evsim.training.stepwise import StepwiseNeurons
 
 F4 = NDArray[np.float32]
-GROUPS = 8
 SLOPES = 2**18  # surrogate derivatives computed at a time
 
 
@@ -36,6 +33,7 @@ class BackwardPass:
     def __init__(self, net: Sequential, built: BatchBuilt, n_samples: int, wants_input: bool) -> None:
         self._net, self._built, self._n_samples, self._wants_input = net, built, n_samples, wants_input
         nodes = built.nodes
+        self._edges = group_edges(n_samples)
         order = nodes[0].order_in
         self._unit_of = np.empty(order.size, np.uint32)  # the engine's number of each unit of the input
         self._unit_of[order] = np.arange(order.size)
@@ -138,10 +136,10 @@ class BackwardPass:
         )  # fmt: skip
         dv, di = self._carried[k]
 
-        def work(_group: int, first: int, stop: int) -> None:
-            kernels.through_neurons(*shared, first, stop, gradient, dv, di)
+        def work(low: int, high: int) -> None:
+            kernels.through_neurons(*shared, *self._edges[[low, high]], gradient, dv, di)
 
-        for_groups(self._net.threads, self._n_samples, work)
+        share_groups(self._net.threads, self._edges, work)
         return gradient
 
     def _through_steps(self, k: int, chunk: Chunk, given: F4) -> F4:
@@ -172,11 +170,11 @@ class BackwardPass:
         weight[:, : node.order_in.size] = connection.weight[:, node.order_in] * np.float32(node.scale_in)
         made = np.empty((*gradient.shape[:2], node.order_in.size), np.float32)
 
-        def work(_group: int, first: int, stop: int) -> None:
+        def work(low: int, high: int) -> None:
             sums = aligned_zeros(len(gradient) * bm.TILE, np.float32)
-            kernels.multiply_back(gradient, first, stop, weight.reshape(-1), n_row, made, sums)
+            kernels.multiply_back(gradient, *self._edges[[low, high]], weight.reshape(-1), n_row, made, sums)
 
-        for_groups(self._net.threads, self._n_samples, work)
+        share_groups(self._net.threads, self._edges, work)
         return made
 
     def _sums_of(self, k: int) -> F4:
@@ -185,25 +183,23 @@ class BackwardPass:
         shape: tuple[int, ...] = (int(row[bm.N_IN]), -(-int(row[bm.N_OUT]) // LANES) * LANES)
         if isinstance(connection, Conv2d):
             shape = (connection.in_channels // connection.groups, *connection.kernel_size, int(row[bm.OUT_CHANNELS]))
-        return aligned_zeros((min(GROUPS, self._n_samples), *shape), np.float32)
+        return aligned_zeros((len(self._edges) - 1, *shape), np.float32)
 
     def _add_weights(self, k: int, chunk: Chunk, gradient: F4) -> None:
         row, connection, sums = self._built.nodes[k].row, self._connections[k], self._weights[k]
 
-        def add(group: int, first: int, stop: int) -> None:
-            events = self._events(k, chunk, first, stop)
+        def add(low: int, high: int) -> None:
+            events = self._events(k, chunk, *self._edges[[low, high]])
+            groups = self._edges[low : high + 1], sums[low:high]
             if isinstance(connection, Conv2d):
                 kernels.add_convolution_gradient(
-                    *events, gradient, first, stop - first, int(row[bm.IN_COLUMNS]), int(row[bm.IN_CHANNELS]),
-                    int(row[bm.OUT_ROWS]), int(row[bm.OUT_COLUMNS]), connection.stride, connection.padding,
-                    connection.dilation, sums[group],
+                    *events, gradient, int(row[bm.IN_COLUMNS]), int(row[bm.IN_CHANNELS]), int(row[bm.OUT_ROWS]),
+                    int(row[bm.OUT_COLUMNS]), connection.stride, connection.padding, connection.dilation, *groups,
                 )  # fmt: skip
             else:
-                flat, n_row = sums[group].reshape(-1), sums.shape[2]
-                dx = aligned_zeros(bm.TILE, np.float32)
-                kernels.add_linear_gradient(*events, gradient, first, stop - first, flat, n_row, dx)
+                kernels.add_linear_gradient(*events, gradient, *groups, aligned_zeros(bm.TILE, np.float32))
 
-        for_groups(self._net.threads, self._n_samples, add)
+        share_groups(self._net.threads, self._edges, add)
 
     def _events(self, k: int, chunk: Chunk, first: int, stop: int) -> tuple[Any, Any, Any]:
         """What enters node k of samples [first, stop), as `kernels.list_events` has it."""
@@ -239,25 +235,7 @@ class BackwardPass:
         return made
 
 
-def for_groups(threads: int, n_samples: int, work: Callable[[int, int, int], Any]) -> None:
-    """Call work(group, first sample, stop) for groups of samples, on so many threads."""
-    n_groups = min(GROUPS, n_samples)
-    edges = [group * n_samples // n_groups for group in range(n_groups + 1)]
-    calls = [(group, *edges[group : group + 2]) for group in range(n_groups)]
-    if threads == 1:
-        for call in calls:
-            work(*call)
-    else:
-        for done in [_pool(threads).submit(work, *call) for call in calls]:
-            done.result()
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="evsim")
-
-
 def _as_units(node: Node, gradient: Any) -> F4:
     """A gradient in the user's shape, in the order of a node's units."""
     flat = np.asarray(gradient, np.float32).reshape(*np.shape(gradient)[:2], node.size)
-    return np.ascontiguousarray(flat[:, :, node.order])
+    return np.ascontiguousarray(flat if node.in_order else flat[:, :, node.order])

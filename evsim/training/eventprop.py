@@ -25,7 +25,7 @@ from evsim.layers import Linear
 from evsim.neurons import LIF
 from evsim.training import eventprop_kernels as kernels
 from evsim.training.backward import forward
-from evsim.training.backward_pass import GROUPS, for_groups
+from evsim.training.groups import group_edges, share_groups
 from evsim.training.spikes import Spikes, sorted_spikes
 
 __all__ = ["EventBackward", "EventSequential"]
@@ -110,12 +110,15 @@ class EventSequential:
         weights = [np.ascontiguousarray(self.connection(index).weight.T) for index in range(0, len(self), 2)]
         n_samples = times.shape[1]
         output = np.empty((1, n_samples, weights[-1].shape[1]))
-        kept: list[list[Spikes]] = [[] for _ in range(min(GROUPS, n_samples))]
+        edges = group_edges(n_samples)
+        kept: list[list[Spikes]] = [[] for _ in edges[1:]]
 
-        def work(group: int, first: int, stop: int) -> None:
-            kept[group] = self._run(sorted_spikes(times[:, first:stop]), weights, output[0, first:stop])
+        def work(low: int, high: int) -> None:
+            for group in range(low, high):
+                part = slice(*edges[group : group + 2])
+                kept[group] = self._run(sorted_spikes(times[:, part]), weights, output[0, part])
 
-        for_groups(self.threads, n_samples, work)
+        share_groups(self.threads, edges, work)
         return output, EventBackward(self, weights, kept)
 
     def reset(self) -> None:
@@ -275,10 +278,14 @@ class EventBackward:
             raise ValueError(f"EventBackward: the gradient of the output has shape {given.shape}; it must be {shape}")
         sums = [np.zeros((len(self._kept), *weight.shape), np.float32) for weight in weights]
 
-        def work(group: int, first: int, stop: int) -> None:
-            self._through(self._kept[group], given[0, first:stop], [each[group] for each in sums])
+        edges = group_edges(self._n_samples)
 
-        for_groups(self._net.threads, self._n_samples, work)
+        def work(low: int, high: int) -> None:
+            for group in range(low, high):
+                part = slice(*edges[group : group + 2])
+                self._through(self._kept[group], given[0, part], [each[group] for each in sums])
+
+        share_groups(self._net.threads, edges, work)
         totals = [each.sum(axis=0) for each in sums]
         for layer, gradient in (layers or {}).items():
             penalty = self._penalty(layer, np.asarray(gradient, np.float64))

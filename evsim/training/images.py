@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from evsim import batch_model as bm
 from evsim.batch_build import Node
 from evsim.layers import Conv2d
+from evsim.training.backward_kernels import STEPS_AT_ONCE
 
 F4 = NDArray[np.float32]
 CHUNK = 2**22  # entries of a matrix product made at a time
-STEPS_AT_ONCE = 16  # of a matrix product: few enough for parts of a run, and enough for speed
 
 
 def source_gradient(connection: Conv2d, node: Node, gradient: F4) -> F4:

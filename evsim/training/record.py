@@ -17,7 +17,7 @@ from evsim import batch_model as bm
 from evsim.batch_build import BatchBuilt, Node
 from evsim.batch_input import BatchInput, EventInput, RepeatedInput
 from evsim.layer_values import as_frames
-from evsim.training.images import STEPS_AT_ONCE
+from evsim.training.backward_kernels import STEPS_AT_ONCE
 
 F4 = NDArray[np.float32]
 
@@ -66,7 +66,9 @@ class Record:
             self.last = self._run(state, first, stop)
             self.output[first:stop] = self.last.frames[-1]
             for k in spiking:
-                self.n_spikes[k] += self.last.frames[k].sum(axis=(0, 1), dtype=np.int64)
+                n_steps, n_samples, n = self.last.frames[k].shape
+                of_samples = self.last.frames[k].reshape(n_steps, -1).sum(axis=0, dtype=np.int64)
+                self.n_spikes[k] += of_samples.reshape(n_samples, n).sum(axis=0)
 
     @property
     def is_whole(self) -> bool:
