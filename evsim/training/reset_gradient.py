@@ -1,0 +1,45 @@
+"""What a step of one neuron passes back through its spike and its reset: plain functions for the kernels of every backend.
+
+h is the potential before the reset, s the spikes, v what the reset makes of h, slope = ds/dh (the surrogate's).
+"""
+
+import numpy as np
+
+from evsim.jit import product, register_jitable
+
+f32 = np.float32
+
+
+@register_jitable
+def after_reset(h, s, v_reset, spiking, soft):
+    """v after the reset and before its lower bound."""
+    if not spiking:
+        return h
+    if soft:
+        return h - product(s, v_reset)
+    return h if s == f32(0.0) else v_reset
+
+
+@register_jitable
+def passed_on(h, s, dv, v_reset, v_min, spiking, soft):
+    """dv, the gradient of v after the step, where v does not stand at its lower bound; elsewhere 0."""
+    return dv if after_reset(h, s, v_reset, spiking, soft) > v_min else f32(0.0)
+
+
+@register_jitable
+def through_spike(h, s, slope, ds, dv, v_reset, spiking, soft, detach):
+    """dh = ds * slope + dv * dv/dh, where dv/dh is
+
+        1 - slope * v_reset                    soft reset (detached: without slope)
+        (no spike) + slope * (v_reset - h)     hard reset (detached: without slope)
+
+    and, of neurons that do not spike, dh = ds + dv: they give h itself.
+    """
+    if not spiking:
+        return ds + dv
+    through = f32(0.0) if detach else slope
+    if soft:
+        keeps = f32(1.0) - product(through, v_reset)
+    else:
+        keeps = (f32(1.0) - s if s < f32(1.0) else f32(0.0)) + product(through, v_reset - h)
+    return product(ds, slope) + product(dv, keeps)
