@@ -54,7 +54,7 @@ def _make_slope_kernel(function: Any, is_scalar: bool) -> Any:
     curve = compile_device_function(function)
 
     @compile_cuda_kernel(THREADS, cache=False)
-    def fill_slopes(parameters, pre, value, start, step, slope):  # type: ignore[no-untyped-def]
+    def fill_slopes(parameters, pre, value, start, step, slope):
         """slope (rows, n) becomes the surrogate's derivative at pre (rows, n); a block a row."""
         row = i64(cuda.blockIdx.x)
         for i in range(i64(cuda.threadIdx.x), pre.shape[1], i64(THREADS)):
@@ -76,7 +76,7 @@ def slope_kernel(surrogate: Surrogate) -> tuple[Any, Any]:
 
 @functools.cache
 def _tuple_of(kind: type, names: tuple[str, ...]) -> Any:
-    return namedtuple(kind.__name__, names)  # noqa: PYI024  # its fields are the surrogate's
+    return namedtuple(kind.__name__, names)
 
 
 def check_surrogate(label: str, surrogate: Surrogate) -> None:
@@ -95,7 +95,8 @@ def check_surrogate(label: str, surrogate: Surrogate) -> None:
     except Exception as error:  # whatever numba makes of it
         reason = str(error).strip().split("\n")[0]
         raise NotImplementedError(
-            f"{label}: its surrogate, {surrogate!r}, cannot be compiled for the GPU ({type(error).__name__}: {reason}); "
+            f"{label}: its surrogate, {surrogate!r}, cannot be compiled for the GPU "
+            f"({type(error).__name__}: {reason}); "
             "make it with Surrogate.from_function, from operations of Python and math, or train with backend='cpu'"
         ) from error
 

@@ -24,7 +24,12 @@ from evsim.training.record import Chunk, Record
 from evsim.training.stepwise import parameter_gradients
 
 F4 = NDArray[np.float32]
-READING_BLOCKS = 512  # that read the input's frames
+COLUMNS = (  # of a node, in the order of Window
+    bm.IN_ROWS, bm.IN_COLUMNS, bm.IN_CHANNELS, bm.OUT_ROWS, bm.OUT_COLUMNS, bm.OUT_CHANNELS,
+    bm.KERNEL_ROWS, bm.KERNEL_COLUMNS, bm.STRIDE_ROWS, bm.STRIDE_COLUMNS, bm.PADDING_ROWS, bm.PADDING_COLUMNS,
+    bm.DILATION_ROWS, bm.DILATION_COLUMNS,
+)  # fmt: skip
+READING_BLOCKS = 128  # that read the input's frames
 
 
 class CudaRecord(Record):
@@ -44,8 +49,7 @@ class CudaRecord(Record):
         return self._chunk_of(first, stop, (self._engine, self._sent), kept)
 
     def _count(self, counts: Any) -> NDArray[np.int64]:
-        edges = _edges_of(counts.shape[1])
-        return _sum_rows(counts, edges, 0, True, _sums_for(counts, edges)).astype(np.int64)
+        return _sum_over(counts, cuda.to_device(_edges_of(counts.shape[1]))).astype(np.int64)
 
 
 class CudaBackwardPass:
@@ -53,14 +57,13 @@ class CudaBackwardPass:
 
     def __init__(self, net: Sequential, built: BatchBuilt, n_samples: int, wants_input: bool) -> None:
         self._net, self._built, self._n_samples, self._wants_input = net, built, n_samples, wants_input
-        self._edges = _edges_of(n_samples)
+        self._edges = cuda.to_device(_edges_of(n_samples))
         self._n_groups = self._edges.size - 1
         self._is_new = True  # nothing has been carried or summed yet
         self._at_rest = False
         self._rooms: list[Any] = [None, None]  # for gradients: what is read and what is written, in turn
         self._turn = 0
         self._kept: dict[Any, Any] = {}  # arrays on the device that go on from chunk to chunk
-        self._totals: dict[Any, NDArray[np.float64]] = {}  # of rows, so far
 
     def through(self, chunk: Chunk, output_gradient: Any, layers: dict[int, Any]) -> F4:
         """Go back through a chunk; where that is wanted, returns the gradient of its input (T, B, units)."""
@@ -98,14 +101,17 @@ class CudaBackwardPass:
             node, name = self._built.nodes[k], self._built.nodes[k].layer
             layer: Any = self._net.layers[name]
             if _learns(node):
-                sums = self._totals[k, "sums"].reshape(JUMP + 1, node.size)
-                dv = self._totals[k, "dv"] if self._at_rest else None
-                learned = parameter_gradients(node, self._net.dt, sums, dv)
+                sums, dv = (
+                    _sum_over(each.reshape(1, self._n_samples, each.size // self._n_samples), self._edges)
+                    for each in (self._kept[k, "sums"], self._kept[k, "dv"])
+                )
+                at_rest = dv if self._at_rest else None
+                learned = parameter_gradients(node, self._net.dt, sums.reshape(JUMP + 1, node.size), at_rest)
                 made.update({f"{name}.{each}": gradient for each, gradient in learned.items()})
             if isinstance(layer, Recurrent):
                 weight, bias = np.empty((node.size, node.size), np.float32), np.empty(node.size, np.float32)
                 weight[np.ix_(node.order, node.order)] = self._total_of(k, "back").reshape(node.size, node.size).T
-                bias[node.order] = self._totals[k, "back"]
+                bias[node.order] = self._sum_of(k, "back")
                 made[f"{name}.connection.weight"] = weight
                 if layer.connection is not None and layer.connection.bias is not None:
                     made[f"{name}.connection.bias"] = bias
@@ -142,9 +148,8 @@ class CudaBackwardPass:
         assert neurons is not None
         if spiking:
             kernel, numbers = slope_kernel(neurons.surrogate)
-            rows = (each.reshape(n_steps * n_samples, n) for each in (chunk.pre[k], gradient))
-            pre, slope = rows
-            configure_launch(kernel, len(pre), THREADS)(numbers, pre, value, start, step, slope)
+            pre, slope = _rows(chunk.pre[k]), _rows(gradient)
+            configure_launch(kernel, n_steps * n_samples, THREADS)(numbers, pre, value, start, step, slope)
         nothing = self._send("nothing", np.zeros((1, 1, 1), np.float32))
         run = Neurons(
             pre=chunk.pre[k],
@@ -173,9 +178,6 @@ class CudaBackwardPass:
             self._through_recurrent(k, chunk, run, layer)
         else:
             configure_launch(through_neurons, -(-n_samples * n // THREADS), THREADS)(run, self._is_new)
-        if learns:
-            self._totals[k, "sums"] = self._sum_once(run.sums.reshape(1, n_samples, (JUMP + 1) * n))
-            self._totals[k, "dv"] = self._sum_once(run.dv.reshape(1, n_samples, n))
         return gradient
 
     def _through_recurrent(self, k: int, chunk: Chunk, run: Neurons, layer: Recurrent) -> None:
@@ -188,7 +190,7 @@ class CudaBackwardPass:
         window = _window_of_linear(n, n)
         self._add_weights((k, "back"), window, run.count, 1, chunk.state.back, int(node.row[bm.BACK_AT]), run.gradient)
         first = 0 if chunk.first > 0 or int(chunk.state.step[0]) > 0 else 1
-        self._add_rows((k, "back"), run.gradient, first)
+        self._add_rows(k, "back", run.gradient, first)
 
     def _add_connection(self, k: int, chunk: Chunk, given: Any) -> None:
         """Add what a chunk says of the gradients of node k's weights and biases."""
@@ -197,7 +199,7 @@ class CudaBackwardPass:
         nothing = self._send("no back", np.zeros((1, 1), np.uint16))
         self._add_weights((k, "weight"), self._window(k), frames, 0, nothing, 0, given)
         if connection.bias is not None:
-            self._add_rows((k, "bias"), given, 0)
+            self._add_rows(k, "bias", given, 0)
 
     def _add_weights(
         self, key: Any, window: Window, frames: Any, lag: int, before: Any, before_at: int, gradient: Any
@@ -209,9 +211,8 @@ class CudaBackwardPass:
         width = min(THREADS, 1 << (targets - 1).bit_length())
         grid = -(-taps // (THREADS // width)), -(-targets // width), self._n_groups
         flat = gradient.reshape(n_steps * n_samples * n)
-        edges = self._send("edges", self._edges)
         configure_launch(add_weights, grid, THREADS)(
-            window, frames, before, before_at, lag, flat, n_steps, n_samples, edges, width, self._is_new, sums
+            window, frames, before, before_at, lag, flat, n_steps, n_samples, self._edges, width, self._is_new, sums
         )
 
     def _total_of(self, k: int, name: str) -> F4:
@@ -222,13 +223,14 @@ class CudaBackwardPass:
         made: F4 = total.copy_to_host()
         return made
 
-    def _add_rows(self, key: Any, x: Any, first_step: int) -> None:
-        edges, sums = self._send("edges", self._edges), self._keep((*key, "rows"), self._n_groups, x.shape[2], dtype=np.float64)
-        self._totals[key] = _sum_rows(x, edges, first_step, self._is_new, sums)
+    def _add_rows(self, k: int, name: str, x: Any, first_step: int) -> None:
+        sums = self._keep((k, name, "rows"), self._n_groups, x.shape[2], dtype=np.float64)
+        _add_rows(x, self._edges, first_step, self._is_new, sums)
 
-    def _sum_once(self, x: Any) -> NDArray[np.float64]:
-        """The sum of x (1, B, n) over its samples."""
-        return _sum_rows(x, self._edges, 0, True, _sums_for(x, self._edges))
+    def _sum_of(self, k: int, name: str) -> NDArray[np.float64]:
+        """The sum of rows over all groups of samples, fetched."""
+        sums: NDArray[np.float64] = self._kept[k, name, "rows"].copy_to_host()
+        return sums.sum(axis=0)
 
     def _multiply_back(self, k: int, gradient: Any) -> Any:
         """The gradient of what enters node k's connection, from that of its targets; both (T, B, units)."""
@@ -279,10 +281,7 @@ class CudaBackwardPass:
         row, node = self._built.nodes[k].row, self._built.nodes[k]
         if row[bm.KIND] == bm.LINEAR:
             return _window_of_linear(node.order_in.size, node.size)
-        pairs = bm.IN_ROWS, bm.IN_COLUMNS, bm.IN_CHANNELS, bm.OUT_ROWS, bm.OUT_COLUMNS, bm.OUT_CHANNELS
-        pairs += bm.KERNEL_ROWS, bm.KERNEL_COLUMNS, bm.STRIDE_ROWS, bm.STRIDE_COLUMNS
-        pairs += bm.PADDING_ROWS, bm.PADDING_COLUMNS, bm.DILATION_ROWS, bm.DILATION_COLUMNS
-        return Window(*(int(row[column]) for column in pairs), max(int(row[bm.GROUPS]), 1))
+        return Window._make([*(int(row[column]) for column in COLUMNS), max(int(row[bm.GROUPS]), 1)])
 
     def _connection_gradients(self, k: int) -> dict[str, F4]:
         node, window = self._built.nodes[k], self._window(k)
@@ -297,7 +296,7 @@ class CudaBackwardPass:
             weight[:, node.order_in] = total.reshape(node.order_in.size, node.size).T
         made = {f"{node.connection}.weight": weight}
         if connection.bias is not None:  # units are numbered (row, column, channel)
-            bias = self._totals[k, "bias"].reshape(-1, connection.bias.size).sum(axis=0)
+            bias = self._sum_of(k, "bias").reshape(-1, connection.bias.size).sum(axis=0)
             made[f"{node.connection}.bias"] = bias.astype(np.float32)
         return made
 
@@ -312,14 +311,16 @@ def _edges_of(n_samples: int) -> NDArray[np.int64]:
     return np.array([group * n_samples // n_groups for group in range(n_groups + 1)], np.int64)
 
 
-def _sums_for(x: Any, edges: NDArray[np.int64]) -> Any:
-    return cuda.device_array((edges.size - 1, x.shape[2]), np.float64)
-
-
-def _sum_rows(x: Any, edges: Any, first_step: int, is_new: bool, sums: Any) -> NDArray[np.float64]:
-    """The sum of x (T, B, n) over samples and steps from first_step on, with what is in `sums` unless that is new."""
+def _add_rows(x: Any, edges: Any, first_step: int, is_new: bool, sums: Any) -> None:
+    """Add x (T, B, n) of the steps from first_step on to sums (groups, n)."""
     grid = -(-x.shape[2] // THREADS), edges.size - 1
-    configure_launch(add_rows, grid, THREADS)(x, cuda.to_device(edges), first_step, is_new, sums)
+    configure_launch(add_rows, grid, THREADS)(x, edges, first_step, is_new, sums)
+
+
+def _sum_over(x: Any, edges: Any) -> NDArray[np.float64]:
+    """The sum of x (T, B, n) over steps and samples, fetched."""
+    sums = cuda.device_array((edges.size - 1, x.shape[2]), np.float64)
+    _add_rows(x, edges, 0, True, sums)
     total: NDArray[np.float64] = sums.copy_to_host().sum(axis=0)
     return total
 
@@ -330,7 +331,7 @@ def _combine(x: Any, scale: float, y: Any = None) -> None:
         return
     rows = _rows(x)
     added = cuda.device_array((0, 0), np.float32) if y is None else _rows(y)
-    configure_launch(scale_and_add, len(rows), THREADS)(rows, np.float32(scale), added)
+    configure_launch(scale_and_add, rows.shape[0], THREADS)(rows, np.float32(scale), added)
 
 
 def _rows(x: Any) -> Any:

@@ -15,6 +15,7 @@ f32, i32, i64 = np.float32, np.int32, np.int64
 
 WARPS = THREADS // WARP
 ROWS = 4 * WARPS  # of a tile of the product
+GRADIENTS, WEIGHTS = ROWS * WARP, WARP * WARP  # entries of its tiles
 
 
 @compile_device_function
@@ -138,8 +139,8 @@ def multiply_back(window, gradient, weight, n_frames, made):
     weight : (groups, kernel row, kernel column, target channel of the group, source channel of the group).
     """
     for _ in range(2):  # see batch.advance_samples
-        g = cuda.shared.array(ROWS * WARP, np.float32)
-        w = cuda.shared.array(WARP * WARP, np.float32)
+        g = cuda.shared.array(GRADIENTS, np.float32)
+        w = cuda.shared.array(WEIGHTS, np.float32)
         cuda.syncthreads()
     warp, lane = divide(cuda.threadIdx.x, WARP)
     warp, lane, group = i64(warp), i64(lane), i64(cuda.blockIdx.z)

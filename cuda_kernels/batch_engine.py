@@ -62,7 +62,13 @@ class CudaBatchEngine:
         return tuple(cuda.to_device(each) if isinstance(each, np.ndarray) else each for each in input_arrays(given))
 
     def run_kept(
-        self, state: bm.BatchState, given: Any, sent: tuple[Any, ...], first: int, stop: int, requests: Sequence[Request]
+        self,
+        state: bm.BatchState,
+        given: Any,
+        sent: tuple[Any, ...],
+        first: int,
+        stop: int,
+        requests: Sequence[Request],
     ) -> list[Any]:
         """Advance all samples through steps [first, stop) of an input; what is asked for, (T, B, units), stays here."""
         n_samples, n = given.shape[1], stop - first
@@ -71,9 +77,7 @@ class CudaBatchEngine:
         stopped = cuda.to_device(np.zeros((n_samples, 3), np.int64))
         kind, tensor, *rest = sent
         tensor = tensor[first:stop] if kind == bm.DENSE else tensor
-        self._launch(
-            state, (kind, tensor, *rest), records, (n_samples, int(state.step[0]) - first, first, n), stopped
-        )
+        self._launch(state, (kind, tensor, *rest), records, (n_samples, int(state.step[0]) - first, first, n), stopped)
         self._check(given, stopped.copy_to_host())
         state.step[0] += n
         sizes = [self._built.nodes[node].size for node, _ in requests]
@@ -87,7 +91,8 @@ class CudaBatchEngine:
         kind, dense, *rest = input_arrays(given)
         sent = [cuda.to_device(each) if isinstance(each, np.ndarray) else each for each in rest]
         outputs = [
-            np.empty((n_steps, n_samples, self._built.nodes[node].size), _dtype(variable)) for node, variable in requests
+            np.empty((n_steps, n_samples, self._built.nodes[node].size), _dtype(variable))
+            for node, variable in requests
         ]
         step_bytes = sum(out[0].nbytes for out in outputs) + (dense[0].nbytes if kind == bm.DENSE else 0)
         chunk = min(n_steps, max(1, CHUNK_BYTES // max(step_bytes, 1)))
@@ -132,7 +137,8 @@ class CudaBatchEngine:
         """Refuse what the device has no memory for."""
         largest = max(node.size for node in self._built.nodes)
         per_unit = [np.dtype(_dtype(variable)).itemsize * self._built.nodes[node].size for node, variable in requests]
-        needed = n_steps * n_samples * (sum(per_unit) + 2 * 4 * largest)  # with two frames of gradients
+        n_in = self._built.nodes[0].order_in.size
+        needed = n_steps * n_samples * (sum(per_unit) + 4 * (n_in + 2 * largest))  # with the input and two gradients
         free = free_bytes()
         if free is not None and needed > free:
             raise MemoryError(

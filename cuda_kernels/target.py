@@ -152,7 +152,9 @@ def largest_grid(kernel: Any, arguments: tuple[Any, ...], threads: int, shared_b
     return int(compiled.max_cooperative_grid_blocks(threads, shared_bytes))
 
 
-def configure_launch(kernel: Any, blocks: int, threads: int, stream: Any = 0, shared_bytes: int = 0) -> Any:
+def configure_launch(
+    kernel: Any, blocks: int | tuple[int, ...], threads: int, stream: Any = 0, shared_bytes: int = 0
+) -> Any:
     """What to call with the kernel's arguments; made once and kept, since making it takes time."""
     with warnings.catch_warnings():
         warnings.filterwarnings(

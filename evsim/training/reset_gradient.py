@@ -1,4 +1,4 @@
-"""What a step of one neuron passes back through its spike and its reset: plain functions for the kernels of every backend.
+"""What a step of one neuron passes back through its spike and its reset: plain functions for every backend's kernels.
 
 h is the potential before the reset, s the spikes, v what the reset makes of h, slope = ds/dh (the surrogate's).
 """

@@ -114,7 +114,7 @@ class StepwiseNeurons:
 def parameter_gradients(
     node: Node, dt: float, sums: NDArray[np.float64], dv_at_rest: NDArray[np.float64] | None
 ) -> dict[str, Any]:
-    """The gradients of what neurons learn, by name, from G (coefficients, n) and dv (n,) of neurons that start at rest."""
+    """The gradients of what neurons learn, by name: from G (coefficients, n), and dv (n,) where v starts at rest."""
     assert node.neurons is not None
     neurons, made = node.neurons, {}
     for name, learned in neurons.learned().items():
