@@ -16,11 +16,13 @@ tiny=() few=()
 [ "${NUMBA_ENABLE_CUDASIM:-0}" = 1 ] && tiny=(--tiny) few=(-k "not learn") # what learns is slow there, and tested elsewhere
 cases=(90:microcircuit-poisson 90:microcircuit-dc 60:brunel-small 90:brunel-1g 90:vogels-1g 120:brunel-3g)
 layers=(chain cnn)
+training=(lif chain cnn)
 failed=()
 : >"$out/log.txt" || exit 1
 rm -f "$out/ceilings.json" "$out/summary.md" # of a run before this one
 for one in "${cases[@]}"; do rm -f "$out/${one#*:}.json"; done
 for one in "${layers[@]}"; do rm -f "$out/layers-$one.json"; done
+for one in "${training[@]}"; do rm -f "$out/training-$one.json"; done
 
 part() { # NAME LIMIT_SECONDS COMMAND...
     local name=$1 limit=$2 left=$((deadline - SECONDS)) started=$SECONDS status
@@ -46,6 +48,10 @@ part tests 240 "$python" -m pytest tests/test_gpu.py -m gpu -p no:cacheprovider 
 grep -q '[0-9] skipped' "$out/log.txt" && failed+=("tests skipped")
 for one in "${layers[@]}"; do
     part "layers-$one" 45 "$python" bench/gpu_layers.py "$one" --out "$out/layers-$one.json" ${tiny[@]+"${tiny[@]}"}
+done
+for one in "${training[@]}"; do
+    part "training-$one" 45 "$python" bench/gpu_training.py "$one" --out "$out/training-$one.json" \
+        ${tiny[@]+"${tiny[@]}"}
 done
 part ceilings 60 "$python" bench/ceilings.py --out "$out/ceilings.json" ${tiny[@]+"${tiny[@]}"}
 for one in "${cases[@]}"; do

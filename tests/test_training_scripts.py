@@ -25,10 +25,10 @@ def run(name, *options):
 @pytest.mark.parametrize(
     ("name", "more", "options", "accuracy"),
     [
-        ("mnist_lif", ["samples_per_s"], ["--T", "20"], 0.6),
-        ("mnist_rows", [], [], 0.2),
-        ("mnist_cnn", [], ["--T", "2"], 0.3),
-        ("mnist_eventprop", ["samples_per_s", "kept_bytes_per_sample"], [], 0.3),
+        ("mnist_lif", ["samples_per_s"], ["--T", "20"], 0.4),
+        ("mnist_rows", [], [], 0.15),
+        ("mnist_cnn", [], ["--T", "2"], 0.15),
+        ("mnist_eventprop", ["samples_per_s", "kept_bytes_per_sample"], [], 0.2),
     ],
 )
 def test_mnist(name, more, options, accuracy, tmp_path):
