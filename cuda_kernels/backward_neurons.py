@@ -18,7 +18,7 @@ from evsim.dynamics import bound_below
 from evsim.jit import fma, product
 from evsim.model import COUPLING, DECAY, DRIVE, F4, GAIN, I8, JUMP, LEAK, V_MIN, V_RESET, V_THRESHOLD
 from evsim.surrogates import FromFunction, Surrogate
-from evsim.training.reset_gradient import after_reset, passed_on, through_spike
+from evsim.training.reset_gradient import after_reset, through_spike
 
 f32, f64, i64 = np.float32, np.float64, np.int64
 
@@ -112,11 +112,11 @@ def _add_sums(run, t, b, i, ds, slope, dv, dh, di):
     h, v_reset, v_min = run.pre[t, b, i], _coefficient(run, V_RESET, i), _coefficient(run, V_MIN, i)
     v = run.v_first[b, run.v_at + i]
     if t > 0:
-        s = f32(run.count[t - i64(1), b, i]) if run.spiking else f32(0.0)
-        v = bound_below(after_reset(run.pre[t - i64(1), b, i], s, v_reset, run.spiking, run.soft), v_min)
-    sums = run.sums
+        before = f32(run.count[t - i64(1), b, i]) if run.spiking else f32(0.0)
+        v = bound_below(after_reset(run.pre[t - i64(1), b, i], before, v_reset, run.spiking, run.soft), v_min)
+    sums, s = run.sums, f32(run.count[t, b, i]) if run.spiking else f32(0.0)
+    dv = dv if after_reset(h, s, v_reset, run.spiking, run.soft) > v_min else f32(0.0)
     if run.spiking:
-        s = f32(run.count[t, b, i])
         if not run.detach:
             ds = ds + product(dv, -v_reset if run.soft else v_reset - h)
         sums[b, V_THRESHOLD, i] -= f64(product(ds, slope))
@@ -151,8 +151,7 @@ def _go_back(run, b, i, first, stop, is_new):
         h, ds, s, slope = run.pre[t, b, i], run.given[t, b, i], f32(0.0), f32(1.0)
         if run.spiking:
             s, slope = f32(run.count[t, b, i]), run.gradient[t, b, i]
-        dv = passed_on(h, s, dv, v_reset, v_min, run.spiking, run.soft)
-        dh = through_spike(h, s, slope, ds, dv, v_reset, run.spiking, run.soft, run.detach)
+        dh = through_spike(h, s, slope, ds, dv, v_reset, v_min, run.spiking, run.soft, run.detach)
         if run.learns:
             _add_sums(run, t, b, i, ds, slope, dv, dh, di)
         dx = product(jump, dh)

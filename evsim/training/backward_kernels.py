@@ -10,7 +10,7 @@ from evsim.batch_model import TILE
 from evsim.jit import compile_kernel, register_jitable
 from evsim.lanes import LANES, add_scaled_lanes
 from evsim.model import BLOCK, COUPLING, DECAY, GAIN, JUMP, LEAK, V_MIN, V_RESET
-from evsim.training.reset_gradient import passed_on, through_spike
+from evsim.training.reset_gradient import through_spike
 
 f32 = np.float32
 i64 = np.int64
@@ -58,8 +58,9 @@ def through_neurons(
                 coupling, decay = at_coupling + by_coupling * at - at, at_decay + by_decay * at - at
                 for i in range(at, min(at + u64(BLOCK), n)):
                     v_reset, spikes = value[to + i], f32(s[i])
-                    goes_on = passed_on(h[i], spikes, dv[i], v_reset, value[v_min + i], spiking, soft)
-                    dh = through_spike(h[i], spikes, d[i], ds[i], goes_on, v_reset, spiking, soft, detach)
+                    dh = through_spike(
+                        h[i], spikes, d[i], ds[i], dv[i], v_reset, value[v_min + i], spiking, soft, detach
+                    )
                     dx[i] = value[jump + i] * dh
                     dv[i] = value[leak + i] * dh
                     if filtered:
