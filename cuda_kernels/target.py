@@ -164,8 +164,14 @@ def configure_launch(
 
 
 def free_bytes() -> int | None:
-    """Memory of the GPU that is free now; None on the simulator."""
-    return None if SIMULATED else int(cuda.current_context().get_memory_info()[0])
+    """Memory of the GPU that is free now, or could be; None on the simulator."""
+    if SIMULATED:
+        return None
+    context = cuda.current_context()
+    waiting = getattr(context.memory_manager, "deallocations", None)  # of arrays that nobody has any more
+    if waiting is not None:
+        waiting.clear()
+    return int(context.get_memory_info()[0])
 
 
 class Device(NamedTuple):

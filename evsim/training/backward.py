@@ -29,7 +29,9 @@ F4 = NDArray[np.float32]
 def forward(
     net: Any, x: Any, input_gradient: bool = False, checkpoint_every: int | None = None
 ) -> tuple[F4, "Backward"]:
-    """Run a batch, keeping what the gradients need: 5 bytes for each neuron, step and sample.
+    """Run a batch, keeping what the gradients need, where the network runs: 5 bytes for each neuron, step and sample.
+
+    On a GPU gradients are computed there, in sums whose order is always the same; they are the CPU's to rounding.
 
     With `checkpoint_every` only the states before every so many steps are kept, and the input as spikes; backward runs
     these steps again, from the last to the first. The gradients are the same, bit for bit, and memory does not grow
