@@ -97,7 +97,7 @@ def check_surrogate(label: str, surrogate: Surrogate) -> None:
         raise NotImplementedError(
             f"{label}: its surrogate, {surrogate!r}, cannot be compiled for the GPU "
             f"({type(error).__name__}: {reason}); "
-            "make it with Surrogate.from_function, from operations of Python and math, or train with backend='cpu'"
+            "make it with Surrogate.from_function, of operations of Python and math, or train with backend='cpu'"
         ) from error
 
 

@@ -16,7 +16,7 @@ or, with parameters or the threshold itself, as a subclass with a `curve` of arr
             return np.exp(-((x / (self.width * v_threshold)) ** 2))
 
 On a GPU a `curve` is compiled for single numbers, with the numbers of its surrogate as `self`. numba-cuda knows `math`
-and Python's own operations there, but neither numpy.exp nor numpy.abs: `from_function` is then the way.
+and Python's own operations there, but neither numpy.exp nor numpy.abs: `from_function` with `math` is then the way.
 """
 
 from __future__ import annotations

@@ -21,10 +21,13 @@ layers=(chain cnn)
 training=(lif chain cnn)
 failed=()
 : >"$out/log.txt" || exit 1
-rm -f "$out/ceilings.json" "$out/summary.md" # of a run before this one
-for one in "${cases[@]}"; do rm -f "$out/${one#*:}.json"; done
-for one in "${layers[@]}"; do rm -f "$out/layers-$one.json"; done
+rm -f "$out/summary.md" # of a run before this one
 for one in "${training[@]}"; do rm -f "$out/training-$one.json"; done
+if [ "$what" = all ]; then
+    rm -f "$out/ceilings.json"
+    for one in "${cases[@]}"; do rm -f "$out/${one#*:}.json"; done
+    for one in "${layers[@]}"; do rm -f "$out/layers-$one.json"; done
+fi
 
 part() { # NAME LIMIT_SECONDS COMMAND...
     local name=$1 limit=$2 left=$((deadline - SECONDS)) started=$SECONDS status
