@@ -13,7 +13,7 @@ from evsim import batch_model as bm
 from evsim.batch_build import BatchBuilt, Node
 from evsim.cuda_kernels.backward_frames import Window, add_rows, pool_back, read_frames, scale_and_add
 from evsim.cuda_kernels.backward_neurons import Neurons, slope_kernel, through_neurons, through_recurrent
-from evsim.cuda_kernels.backward_weights import ROWS, add_groups, add_weights, multiply_back
+from evsim.cuda_kernels.backward_weights import ROWS, TARGETS, add_groups, add_weights, multiply_back
 from evsim.cuda_kernels.phases import THREADS, WARP
 from evsim.cuda_kernels.target import configure_launch, cuda
 from evsim.layers import Conv2d, Recurrent
@@ -209,7 +209,7 @@ class CudaBackwardPass:
         taps = window.in_channels * window.kernel_rows * window.kernel_columns
         sums = self._keep((*key, "sums"), self._n_groups, taps * targets)
         width = min(THREADS, 1 << (targets - 1).bit_length())
-        grid = -(-taps // (THREADS // width)), -(-targets // width), self._n_groups
+        grid = -(-taps // (THREADS // width)), -(-targets // (TARGETS * width)), self._n_groups
         flat = gradient.reshape(n_steps * n_samples * n)
         configure_launch(add_weights, grid, THREADS)(
             window, frames, before, before_at, lag, flat, n_steps, n_samples, self._edges, width, self._is_new, sums

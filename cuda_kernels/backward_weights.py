@@ -15,6 +15,7 @@ f32, i32, i64 = np.float32, np.int32, np.int64
 
 WARPS = THREADS // WARP
 ROWS = 4 * WARPS  # of a tile of the product
+TARGETS = 4  # of a thread that adds weights
 GRADIENTS, WEIGHTS = ROWS * WARP, WARP * WARP  # entries of its tiles
 
 
@@ -41,9 +42,10 @@ def _source(window, frames, before, before_at, lag, t, sample, place, tap):
 def add_weights(window, frames, before, before_at, lag, gradient, n_steps, n_samples, edges, width, is_new, sums):
     """sums (groups, weights) += frames of the sources times the gradient of the targets, over steps, samples, places.
 
-    Weights are numbered (source channel, row, column, target channel of its group). A block has `width` targets of
-    THREADS / width entries (source channel, row, column), of a group of samples. It first reads what the sources gave
-    in `width` steps, samples and places, side by side; of those that gave nothing no gradient is read.
+    Weights are numbered (source channel, row, column, target channel of its group). A block has 4 * width targets of
+    THREADS / width entries (source channel, row, column), of a group of samples; a thread has four, `width` apart. The
+    block first reads what the sources gave in `width` steps, samples and places, side by side; of those that gave
+    nothing no gradient is read.
 
     Parameters
     ----------
@@ -62,14 +64,17 @@ def add_weights(window, frames, before, before_at, lag, gradient, n_steps, n_sam
     group_out, _ = divide(window.out_channels, window.groups)
     own, lane = divide(thread, width)
     tap = i64(cuda.blockIdx.x) * i64(divide(THREADS, width)[0]) + i64(own)
-    o = i64(cuda.blockIdx.y) * width + i64(lane)
+    o = i64(cuda.blockIdx.y) * i64(TARGETS) * width + i64(lane)
     is_tap = tap < window.in_channels * entries
-    is_mine = is_tap and o < group_out
+    has0, has1 = is_tap and o < group_out, is_tap and o + width < group_out
+    has2, has3 = is_tap and o + i64(2) * width < group_out, is_tap and o + i64(3) * width < group_out
     places, low, n_here = window.out_rows * window.out_columns, edges[group], edges[group + i64(1)] - edges[group]
     first_target = i64(divide(divide(tap, entries)[0], group_in)[0]) * i64(group_out)
-    total, weight = f32(0.0), tap * i64(group_out) + o
-    if is_mine and not is_new:
-        total = sums[group, weight]
+    weight = tap * i64(group_out) + o
+    s0 = f32(0.0) if is_new or not has0 else sums[group, weight]
+    s1 = f32(0.0) if is_new or not has1 else sums[group, weight + width]
+    s2 = f32(0.0) if is_new or not has2 else sums[group, weight + i64(2) * width]
+    s3 = f32(0.0) if is_new or not has3 else sums[group, weight + i64(3) * width]
     first, rows = i64(0), n_steps * n_here * places
     while first < rows:
         row = first + i64(lane)
@@ -82,14 +87,24 @@ def add_weights(window, frames, before, before_at, lag, gradient, n_steps, n_sam
             at = ((t * n_samples + sample) * places + i64(place)) * window.out_channels + first_target
         x_of[thread], at_of[thread] = x, at
         cuda.syncthreads()
-        if is_mine:
+        if has0:
             for e in range(i64(own) * width, i64(own) * width + width):
-                if x_of[e] != f32(0.0):
-                    total = fma(x_of[e], gradient[at_of[e] + o], total)
+                x, at = x_of[e], at_of[e] + o
+                if x != f32(0.0):
+                    s0 = fma(x, gradient[at], s0)
+                    s1 = fma(x, gradient[at + width], s1) if has1 else s1
+                    s2 = fma(x, gradient[at + i64(2) * width], s2) if has2 else s2
+                    s3 = fma(x, gradient[at + i64(3) * width], s3) if has3 else s3
         cuda.syncthreads()
         first += width
-    if is_mine:
-        sums[group, weight] = total
+    if has0:
+        sums[group, weight] = s0
+    if has1:
+        sums[group, weight + width] = s1
+    if has2:
+        sums[group, weight + i64(2) * width] = s2
+    if has3:
+        sums[group, weight + i64(3) * width] = s3
 
 
 @compile_cuda_kernel(THREADS)

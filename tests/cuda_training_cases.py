@@ -27,16 +27,16 @@ SURROGATES = [
 
 def hard_and_soft_resets(big):
     """Both resets, attached and detached; biased layers; more targets than threads of a block; Poisson spikes."""
-    n = (700, 300, 40) if big else (9, 12, 5)
+    n = (700, 1100, 40) if big else (9, 35, 5)
     layers = [
         evsim.Linear(n[0], n[1], bias=False),
         spikingjelly.LIFNode(v_threshold=0.2, surrogate=evsim.ATan()),
         evsim.Linear(n[1], n[2]),
-        spikingjelly.IFNode(v_threshold=0.2, v_reset=None, surrogate=evsim.Sigmoid()),
+        spikingjelly.IFNode(v_threshold=0.1, v_reset=None, surrogate=evsim.Sigmoid()),
         evsim.Linear(n[2], n[2]),
-        spikingjelly.LIFNode(tau=3.0, v_threshold=0.2, detach_reset=True),
+        spikingjelly.LIFNode(tau=3.0, v_threshold=0.05, detach_reset=True),
         evsim.Linear(n[2], 3),
-        spikingjelly.ParametricLIFNode(3.0, v_threshold=0.1, v_reset=None, detach_reset=True),
+        spikingjelly.ParametricLIFNode(3.0, v_threshold=0.02, v_reset=None, detach_reset=True),
     ]
     batch_size, steps = (40, 30) if big else (3, 7)
     pixels = np.random.default_rng(1).random((batch_size, n[0])) * 0.6
@@ -89,7 +89,7 @@ def recurrent_neurons(big):
     """Spikes that come back, over a layer with bias and one without; what recurrent neurons learn."""
     n = 300 if big else 10
     rng = np.random.default_rng(1)
-    back = evsim.Linear(n, n, bias=rng.normal(0.0, 0.1, n), weight=rng.normal(0.0, 0.5 / np.sqrt(n), (n, n)))
+    back = evsim.Linear(n, n, bias=rng.normal(0.0, 0.1, n), weight=rng.normal(0.0, 1.5 / n, (n, n)))
     layers = [
         evsim.Linear(6, n),
         evsim.Recurrent(sinabs.IAF(spike_threshold=0.3, min_v_mem=-1.0), back),
