@@ -1,7 +1,7 @@
 """Backpropagation through time on the GPU, the host's side: what a run keeps stays there, and so does the way back.
 
 The host sends the gradient of the output and the weights as float32, and fetches gradients; nothing step by step. The
-sums of weights are made in the order that the CPU makes them in, in as many groups of samples.
+order of every sum is decided by steps and groups of samples, as many as on the CPU, never by blocks, threads or chunks.
 """
 
 from typing import Any

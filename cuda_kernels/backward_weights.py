@@ -1,7 +1,7 @@
 """Gradients through connections on the GPU: of weights from spikes, and of what enters from what leaves.
 
 A linear layer is a convolution of one place with a kernel of one (see Window). No sum depends on the order in which
-threads come: each has one owner, who adds the last step first, as the CPU does.
+threads come: each has one owner, who adds the last step first, so that a run can be added in parts.
 """
 
 import numpy as np
