@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 LAYERS = ("layers-chain", "layers-cnn")
+TRAINING = ("training-lif", "training-chain", "training-cnn")
 CASES = ("microcircuit-poisson", "microcircuit-dc", "brunel-1g", "brunel-3g", "vogels-1g", "brunel-small")
 
 
@@ -72,6 +73,31 @@ def layer_table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def training_table(results: list[dict[str, Any]]) -> str:
+    """A line for each network that learns."""
+    lines = [
+        "| training | batch | steps | s a batch | samples/s | forward, s | backward, s | CPU s a batch (threads) | "
+        "largest difference of a gradient | device memory, GB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for one in results:
+        memory = one["device_memory_bytes"]
+        cells = [
+            one["benchmark"],
+            one["batch"],
+            one["steps"],
+            f"**{one['seconds_per_batch']:.4f}**",
+            f"{one['samples_per_s']:,.0f}",
+            f"{one['forward_s']:.4f}",
+            f"{one['backward_s']:.4f}",
+            f"{one['cpu_seconds_per_batch']:.4f} ({one['cpu_threads']})",
+            f"{one['largest_difference']:.1e}",
+            "-" if memory is None else f"{memory / 1e9:.2f}",
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
 def ceiling_table(ceilings: dict[str, Any]) -> str:
     """What the device itself can do."""
     barriers = ", ".join(f"{us:.2f} ({blocks} blocks)" for blocks, us in ceilings["barrier_us"].items())
@@ -92,13 +118,16 @@ def main() -> None:
     found = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     results = [found[name] for name in CASES if name in found]
     layers = [found[name] for name in LAYERS if name in found]
-    if not results and not layers:
+    training = [found[name] for name in TRAINING if name in found]
+    if not results and not layers and not training:
         sys.exit(f"gpu_summary: no result in {folder}")
-    parts = [describe((results or layers)[0])]
+    parts = [describe((results or layers or training)[0])]
     if results:
         parts.append(case_table(results))
     if layers:
         parts.append(layer_table(layers))
+    if training:
+        parts.append(training_table(training))
     if "brunel-small" in found:
         small = found["brunel-small"]
         parts.append(

@@ -12,9 +12,11 @@ from evsim.cuda_kernels.phases import THREADS
 from evsim.cuda_kernels.target import compile_device_function, cuda
 from evsim.encoding_kernels import encoder_words
 from evsim.jit import register_jitable
-from evsim.model import F4, I4, I8, U4
+from evsim.model import F4, I4, I8, U1, U4
 
-f32, i32, i64, u16, u32, u64 = np.float32, np.int32, np.int64, np.uint16, np.uint32, np.uint64
+f32, i32, i64, u8, u16, u32, u64 = (
+    np.float32, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64,
+)  # fmt: skip
 
 LARGEST = np.finfo(np.float32).max
 LISTED = 1024  # units whose spikes are listed at a time
@@ -54,8 +56,9 @@ class Records(NamedTuple):
 
     begin: I8  # (n_nodes + 1,)
     variable: I8  # (n,)
-    start: I8  # (n,) first entry in out, of (T, B, units)
+    start: I8  # (n,) first entry in out, or in counts, of (T, B, units)
     out: F4
+    counts: U1  # spikes as bytes: of COUNTS
 
 
 @register_jitable
@@ -171,6 +174,9 @@ def put_out(records, k, row, n, i, emitted, v, v_pre_reset, current):
     """Write what is recorded of unit i of n of node k; `row` counts the frames of all samples and steps."""
     for r in range(records.begin[k], records.begin[k + i64(1)]):
         variable = records.variable[r]
+        if variable == bm.COUNTS:
+            records.counts[records.start[r] + row * n + i] = u8(emitted)
+            continue
         x = emitted if variable == bm.SPIKES else v
         if variable == bm.V_PRE_RESET:
             x = v_pre_reset

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from evsim.batch_build import build_batch
+from evsim.batch_build import BatchBuilt, build_batch
 from evsim.batch_call import input_arrays
 from evsim.build import build
 from evsim.construction import N_RULE
 from evsim.cuda_kernels import columns, construction
 from evsim.cuda_kernels.advance import advance
+from evsim.cuda_kernels.backward_frames import Window, add_rows, pool_back, read_frames, scale_and_add
+from evsim.cuda_kernels.backward_neurons import Neurons, slope_kernel, through_neurons, through_recurrent
+from evsim.cuda_kernels.backward_weights import add_groups, add_weights, multiply_back
 from evsim.cuda_kernels.batch import advance_samples
 from evsim.cuda_kernels.batch_frames import Frames, Records
 from evsim.cuda_kernels.learn import Notes, advance_learning
@@ -23,6 +26,17 @@ from evsim.layers import Linear
 from evsim.learning import nothing_plastic
 from evsim.reference_networks import brunel
 from evsim.spikingjelly import LIFNode
+from evsim.surrogates import (
+    ATan,
+    FastSigmoid,
+    PiecewiseQuadratic,
+    Sigmoid,
+    SingleExponential,
+    SoftSign,
+    StraightThrough,
+    Surrogate,
+    Triangle,
+)
 
 __all__ = ["compile_all", "example_kernels", "format_markdown"]
 
@@ -55,7 +69,7 @@ def example_kernels() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     words = np.zeros(2, np.uint32)
     frames, records = (
         Frames(words.view(np.uint16), words, weight, integers),
-        Records(integers, integers, integers, weight),
+        Records(integers, integers, integers, weight, words.view(np.uint8)),
     )
     for kind, tensor in (("values", np.zeros((1, 1, 2), np.float32)), ("bytes", np.zeros((1, 1, 2), np.uint8))):
         run = (
@@ -73,6 +87,37 @@ def example_kernels() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
             np.zeros((1, 3), int),
         )
         yield f"input of {kind}", advance_samples, run
+        reading = input_arrays(tensor), frames, 1, 0, 1, np.zeros((1, 2), np.float32)
+        yield f"input of {kind}", read_frames, reading
+    yield from _backward_kernels(batch)
+
+
+def _backward_kernels(batch: BatchBuilt) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """Those of gradients."""
+    x, flat, sums = np.zeros((1, 1, 2), np.float32), np.zeros(2, np.float32), np.zeros((1, 2), np.float32)
+    count, row, edges = np.zeros((1, 1, 2), np.uint8), np.zeros((1, 2), np.float32), np.zeros(2, np.int64)
+    coefficients = batch.model.parameter_value, batch.model.parameter_start[0], batch.model.parameter_step[0]
+    state = row, row, 0, 0, row, row, x.astype(np.float64)
+    run = Neurons(x, count, x, x, x, *state, *coefficients, True, True, True, True, True)
+    yield "", through_neurons, (run, True)
+    yield "", through_recurrent, (run, sums, row, True)
+    for surrogate in (
+        ATan(), FastSigmoid(), PiecewiseQuadratic(), Sigmoid(), SingleExponential(), SoftSign(), StraightThrough(),
+        Triangle(), Surrogate.from_function(lambda x: 1.0 / (1.0 + x * x)),
+    ):  # fmt: skip
+        kernel, numbers = slope_kernel(surrogate)
+        yield type(surrogate).__name__, kernel, (numbers, row, *coefficients, row)
+    window = Window(*(1,) * 15)
+    no_back = np.zeros((1, 2), np.uint16)
+    for kind, frames in (("spikes", count), ("values", x)):
+        sources = frames, no_back, 0, 0
+        yield f"from {kind}", add_weights, (window, *sources, flat, 1, 1, edges, 1, True, sums)
+        yield f"of {kind}", pool_back, (window, True, frames[0], row, row, row)
+        yield f"of {kind}", add_rows, (frames, edges, 0, True, sums.astype(np.float64))
+    yield "of sums", add_rows, (x.astype(np.float64), edges, 0, True, sums.astype(np.float64))
+    yield "", add_groups, (sums, flat)
+    yield "", multiply_back, (window, flat, flat, 1, flat)
+    yield "", scale_and_add, (row, np.float32(1.0), row)
 
 
 def compile_all() -> list[tuple[str, MachineCode]]:

@@ -7,6 +7,7 @@ Python (`SIMULATED`): one block of a cooperative grid, no GPU.
 
 import contextlib
 import hashlib
+import math
 import os
 import sys
 import warnings
@@ -18,7 +19,7 @@ import numba
 import numpy as np
 from numba.core import config as _config
 
-from evsim.jit import CACHE_FOLDER, fma, leading_zeros, product
+from evsim.jit import CACHE_FOLDER, exp, fma, leading_zeros, product
 
 __all__ = [
     "SIMULATED",
@@ -28,6 +29,7 @@ __all__ = [
     "compile_device_function",
     "configure_launch",
     "cuda",
+    "free_bytes",
     "grid_sync",
     "largest_grid",
     "list_devices",
@@ -66,6 +68,10 @@ def _register_overloads() -> None:
         if a == b == numba.types.float32:
             return lambda a, b: cuda.libdevice.fmul_rn(a, b)
         return None
+
+    @overload(exp, target="cuda")
+    def _overload_exp(x):  # type: ignore[no-untyped-def]
+        return lambda x: math.exp(x)
 
     @overload(leading_zeros, target="cuda")
     def _overload_leading_zeros(x):  # type: ignore[no-untyped-def]
@@ -108,8 +114,10 @@ _CACHE_FOLDER = "" if SIMULATED else _cache_folder()
 _OPTIONS: dict[str, Any] = {} if SIMULATED else {"fastmath": False, "lto": False, "opt": True, "cache": True}
 
 
-def compile_cuda_kernel(launch_bounds: int | tuple[int, int]) -> Callable[[Callable[..., None]], Any]:
-    """Compile the decorated function as a kernel on its first launch; kept on disk.
+def compile_cuda_kernel(
+    launch_bounds: int | tuple[int, int], cache: bool = True
+) -> Callable[[Callable[..., None]], Any]:
+    """Compile the decorated function as a kernel on its first launch; kept on disk, unless made anew for its user.
 
     `launch_bounds` is the most threads of a block, or (that, the least blocks that must fit on a multiprocessor):
     the compiler chooses the registers of a thread so that it can be kept.
@@ -119,7 +127,8 @@ def compile_cuda_kernel(launch_bounds: int | tuple[int, int]) -> Callable[[Calla
         with _cache_in_own_folder():
             if SIMULATED:
                 return cuda.jit(function)
-            return cuda.jit(function, launch_bounds=launch_bounds, **_OPTIONS)  # as a decorator it would forget `lto`
+            options = {**_OPTIONS, "cache": cache}
+            return cuda.jit(function, launch_bounds=launch_bounds, **options)  # as a decorator it would forget `lto`
 
     return decorate
 
@@ -143,13 +152,26 @@ def largest_grid(kernel: Any, arguments: tuple[Any, ...], threads: int, shared_b
     return int(compiled.max_cooperative_grid_blocks(threads, shared_bytes))
 
 
-def configure_launch(kernel: Any, blocks: int, threads: int, stream: Any = 0, shared_bytes: int = 0) -> Any:
+def configure_launch(
+    kernel: Any, blocks: int | tuple[int, ...], threads: int, stream: Any = 0, shared_bytes: int = 0
+) -> Any:
     """What to call with the kernel's arguments; made once and kept, since making it takes time."""
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Grid size .* low occupancy"
         )  # a cooperative grid is as large as fits
         return kernel[blocks, threads, stream, shared_bytes]
+
+
+def free_bytes() -> int | None:
+    """Memory of the GPU that is free now, or could be; None on the simulator."""
+    if SIMULATED:
+        return None
+    context = cuda.current_context()
+    waiting = getattr(context.memory_manager, "deallocations", None)  # of arrays that nobody has any more
+    if waiting is not None:
+        waiting.clear()
+    return int(context.get_memory_info()[0])
 
 
 class Device(NamedTuple):

@@ -7,34 +7,17 @@ currents that last T steps, the output is the sum of the last layer's inputs ove
 """
 
 import argparse
-import json
-import time
-from pathlib import Path
 
 import numpy as np
 
 import evsim
-from evsim.io.idx import load_mnist
-from evsim.versions import versions
+from evsim.training_experiment import train_on_mnist, training_parser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with the MNIST files")
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=64, help="samples of a batch")
-    parser.add_argument("--T", type=int, default=6, help="steps that an image is shown")
-    parser.add_argument("--lr", type=float, default=2e-3, help="learning rate at first; it falls to 0 like a cosine")
-    parser.add_argument("--samples", type=int, default=60_000, help="training images of an epoch")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
-    parser.add_argument("--backend", choices=("auto", "cpu", "cuda"), default="auto", help="where the network runs")
-    parser.add_argument("--out", type=Path, help="folder for the checkpoint and the network")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    given = parser.parse_args()
-    images, labels = (array[: given.samples] for array in load_mnist(given.data, "train"))
-    test_images, test_labels = load_mnist(given.data, "test")
+    lr_help = "learning rate at first; it falls to 0 like a cosine"
+    out = "folder for the checkpoint and the network"
+    given = training_parser(__doc__, epochs=3, batch=64, lr=2e-3, steps=6, lr_help=lr_help, out=out).parse_args()
     net = network(given)
 
     def encode(x: np.ndarray, _first: int) -> evsim.RepeatedInput:
@@ -48,29 +31,10 @@ def main() -> None:
         schedule=evsim.CosineAnnealingLR(max(given.epochs, 1)),
         seed=given.seed,
     )
-    checkpoint = None
-    if given.out:
-        given.out.mkdir(parents=True, exist_ok=True)
-        checkpoint = given.out / "mnist_cnn_run.h5"
-        if given.resume:
-            trainer.resume(checkpoint)
-    started = time.perf_counter()
-    history = trainer.fit(images, labels, given.epochs, given.batch, checkpoint=checkpoint)
-    seconds = time.perf_counter() - started
-    test = trainer.evaluate(test_images, test_labels)
-    print(f"test accuracy {100 * test['accuracy']:.2f} %, loss {test['loss']:.4f}")
+    run = train_on_mnist(trainer, given, "mnist_cnn_run.h5")
     if given.out:
         net.save(given.out / "mnist_cnn.h5", overwrite=True)
-    if given.json:
-        result = {
-            "test_accuracy": test["accuracy"],
-            "test_loss": test["loss"],
-            "epoch_s": seconds / max(given.epochs, 1),
-            "history": history,
-            "threads": net.threads,
-            "versions": versions(),
-        }
-        print(json.dumps(result))
+    run.report()
 
 
 def network(given: argparse.Namespace) -> evsim.Sequential:

@@ -8,18 +8,14 @@ output's first spike times. Neurons that fall silent are brought back by a penal
 Source: Wunderlich & Pehle 2021, Sci. Rep. 11:12829.
 """
 
-import argparse
-import json
-import time
 from pathlib import Path
 
 import numpy as np
 
 import evsim
-from evsim.io.idx import load_mnist
 from evsim.plotting import plot_raster
 from evsim.training import ExponentialLR, forward
-from evsim.versions import versions
+from evsim.training_experiment import train_on_mnist, training_parser
 
 N_HIDDEN, CLOCK = 350, 20
 T_LAST, DURATION = 10.0, 25.0  # ms
@@ -28,21 +24,10 @@ LOW = 0.08  # spikes per ms
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with the MNIST files")
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--batch", type=int, default=60, help="samples of a batch")
-    parser.add_argument("--lr", type=float, default=4e-3, help="learning rate of the first epoch")
+    lr_help, out = "learning rate of the first epoch", "folder for the picture and the checkpoint"
+    parser = training_parser(__doc__, epochs=12, batch=60, lr=4e-3, lr_help=lr_help, backends=("auto", "cpu"), out=out)
     parser.add_argument("--decay", type=float, default=0.75, help="factor of the learning rate from epoch to epoch")
-    parser.add_argument("--samples", type=int, default=60_000, help="training images of an epoch")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
-    parser.add_argument("--out", type=Path, help="folder for the picture and the checkpoint")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     given = parser.parse_args()
-    images, labels = (array[: given.samples] for array in load_mnist(given.data, "train"))
-    test_images, test_labels = load_mnist(given.data, "test")
     net = make_network(given.seed, given.threads)
     awake = evsim.RateRegulariser(low=LOW, high=np.inf, strength=100.0)
     trainer = evsim.Trainer(
@@ -55,32 +40,11 @@ def main() -> None:
         regularisers={1: awake, 3: awake},
         seed=given.seed,
     )
-    checkpoint = None
-    if given.out:
-        given.out.mkdir(parents=True, exist_ok=True)
-        checkpoint = given.out / "mnist_eventprop.h5"
-        if given.resume:
-            trainer.resume(checkpoint)
-    started = time.perf_counter()
-    history = trainer.fit(images, labels, given.epochs, given.batch, checkpoint=checkpoint)
-    seconds = time.perf_counter() - started
-    test = trainer.evaluate(test_images, test_labels)
-    print(f"test accuracy {100 * test['accuracy']:.2f} %, loss {test['loss']:.4f}")
-    _, backward = forward(net, encode(test_images[:100], 0))
+    run = train_on_mnist(trainer, given, "mnist_eventprop.h5")
+    _, backward = forward(net, encode(run.test_images[:100], 0))
     if given.out:
         draw_first_image(backward, given.out)
-    if given.json:
-        result = {
-            "test_accuracy": test["accuracy"],
-            "test_loss": test["loss"],
-            "epoch_s": seconds / max(given.epochs, 1),
-            "samples_per_s": given.epochs * len(images) / seconds,
-            "kept_bytes_per_sample": backward.nbytes / 100,
-            "history": history,
-            "threads": net.threads,
-            "versions": versions(),
-        }
-        print(json.dumps(result))
+    run.report(samples_per_s=run.samples_per_s, kept_bytes_per_sample=backward.nbytes / 100)
 
 
 def make_network(seed: int, threads: int | None) -> evsim.EventSequential:

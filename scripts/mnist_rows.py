@@ -8,42 +8,27 @@ example begins with the weights of a trained analog network; here they are rando
 large as PyTorch's, so that the deeper ones spike, and the learning rate is larger and falls.
 """
 
-import argparse
-import json
-import time
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 import evsim
-from evsim.io.idx import load_mnist
-from evsim.versions import versions
+from evsim.training_experiment import train_on_mnist, training_parser
 
 SIZES = (28, 128, 128, 256, 256, 10)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with the MNIST files")
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--batch", type=int, default=64, help="samples of a batch")
-    parser.add_argument("--lr", type=float, default=3e-3, help="learning rate at first; it falls to 0 like a cosine")
-    parser.add_argument("--samples", type=int, default=60_000, help="training images of an epoch")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
-    parser.add_argument("--out", type=Path, help="folder for the checkpoint and a picture")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    given = parser.parse_args()
-    images, labels = (array[: given.samples] for array in load_mnist(given.data, "train"))
-    test_images, test_labels = load_mnist(given.data, "test")
+    lr_help = "learning rate at first; it falls to 0 like a cosine"
+    out = "folder for the checkpoint and a picture"
+    given = training_parser(__doc__, epochs=10, batch=64, lr=3e-3, lr_help=lr_help, out=out).parse_args()
     layers = [
         layer
         for n_in, n_out in pairwise(SIZES)
         for layer in (evsim.Linear(n_in, n_out), evsim.sinabs.IAF(min_v_mem=-1.0))
     ]
-    net = evsim.Sequential(*layers, seed=given.seed, threads=given.threads)
+    net = evsim.Sequential(*layers, seed=given.seed, threads=given.threads, backend=given.backend)
     hidden = [f"{index}.weight" for index in range(0, len(layers) - 2, 2)]
     net.load_parameters({name: 2.0 * net.parameters()[name] for name in hidden})
 
@@ -60,29 +45,10 @@ def main() -> None:
         schedule=evsim.CosineAnnealingLR(max(given.epochs, 1)),
         seed=given.seed,
     )
-    checkpoint = None
+    run = train_on_mnist(trainer, given, "mnist_rows.h5")
     if given.out:
-        given.out.mkdir(parents=True, exist_ok=True)
-        checkpoint = given.out / "mnist_rows.h5"
-        if given.resume:
-            trainer.resume(checkpoint)
-    started = time.perf_counter()
-    history = trainer.fit(images, labels, given.epochs, given.batch, checkpoint=checkpoint)
-    seconds = time.perf_counter() - started
-    test = trainer.evaluate(test_images, test_labels)
-    print(f"test accuracy {100 * test['accuracy']:.2f} %, loss {test['loss']:.4f}")
-    if given.out:
-        draw_activity(net, encode(test_images[:64], 0), given.out)
-    if given.json:
-        result = {
-            "test_accuracy": test["accuracy"],
-            "test_loss": test["loss"],
-            "epoch_s": seconds / max(given.epochs, 1),
-            "history": history,
-            "threads": net.threads,
-            "versions": versions(),
-        }
-        print(json.dumps(result))
+        draw_activity(net, encode(run.test_images[:64], 0), given.out)
+    run.report()
 
 
 def draw_activity(net: evsim.Sequential, x: np.ndarray, folder: Path) -> None:

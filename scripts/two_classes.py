@@ -7,7 +7,6 @@ batches of 10. Each point is shown for T steps as a current; the output is avera
 each batch.
 """
 
-import argparse
 import json
 import time
 from pathlib import Path
@@ -15,24 +14,17 @@ from pathlib import Path
 import numpy as np
 
 import evsim
+from evsim.training_experiment import training_parser
 from evsim.versions import versions
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--batch", type=int, default=10, help="points of a batch")
-    parser.add_argument("--T", type=int, default=10, help="steps that a point is shown")
-    parser.add_argument("--lr", type=float, default=0.01, help="learning rate")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--out", type=Path, help="folder for a picture of the decision")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    out = "folder for a picture of the decision"
+    parser = training_parser(__doc__, epochs=200, batch=10, lr=0.01, steps=10, threads=1, out=out, mnist=False)
     given = parser.parse_args()
     points, labels = draw_points(1000, given.seed)
-    net = evsim.Sequential(
-        evsim.Linear(2, 10), evsim.SpikingNeuron(), evsim.Linear(10, 1), seed=given.seed, threads=given.threads
-    )
+    settings = {"seed": given.seed, "threads": given.threads, "backend": given.backend}
+    net = evsim.Sequential(evsim.Linear(2, 10), evsim.SpikingNeuron(), evsim.Linear(10, 1), **settings)
 
     def encode(x: np.ndarray, _first: int) -> evsim.RepeatedInput:
         return evsim.encoders.repeat(x, given.T)

@@ -55,25 +55,6 @@ def test_steps_one_by_one_new_weights_and_a_reset():
         np.testing.assert_array_equal(own, other)
 
 
-@pytest.mark.parametrize("every", [None, 16])
-def test_gradients_are_the_cpus(every):
-    results = []
-    for backend in ("cpu", "cuda"):
-        rng = np.random.default_rng(2)
-        net = evsim.Sequential(
-            evsim.Linear(4, 6, weight=rng.normal(0.5, 1.0, (6, 4)), bias=False),
-            evsim.sinabs.LIF(5.0, tau_syn=2.0, norm_input=False, learn=("tau_mem", "tau_syn")),
-            evsim.Recurrent(evsim.sinabs.IAF(), evsim.Linear(6, 6, weight=rng.normal(0.0, 0.3, (6, 6)))),
-            backend=backend,
-        )
-        output, backward = evsim.training.forward(net, cases.spikes(0.5, 1, 18, 2, 4), checkpoint_every=every)
-        results.append((output, backward(np.ones(output.shape, np.float32))))
-    np.testing.assert_array_equal(results[0][0], results[1][0])
-    assert results[0][0].any()
-    for name, gradient in results[0][1].items():
-        np.testing.assert_array_equal(results[1][1][name], gradient, err_msg=name)
-
-
 def test_what_stops_a_run_is_named():
     net, _ = lif_pair("cuda")
     x = cases.spikes(0.5, 1, 6, 3, 4)

@@ -19,7 +19,7 @@ def test_every_feature_on_the_simulator():
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    assert "25 passed" in done.stdout
+    assert "23 passed" in done.stdout
 
 
 def test_the_backend_is_chosen_as_for_a_simulation(monkeypatch, capsys):

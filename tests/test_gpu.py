@@ -1,9 +1,11 @@
-"""The GPU gives the CPU's numbers, bit for bit; on the CUDA simulator the same tests run with tiny sizes.
+"""The GPU gives the CPU's numbers, bit for bit (gradients: to rounding); the CUDA simulator runs tiny sizes of these.
 
 `bash scripts/gpu.sh` runs them where there is a GPU; they need pytest and what evsim itself needs.
 """
 
 import cuda_batch_cases
+import cuda_training_cases
+import numpy as np
 import pytest
 from cuda_cases import (
     CASES,
@@ -103,3 +105,33 @@ def test_layers_in_chunks_and_parts(monkeypatch):
     monkeypatch.setattr("evsim.cuda_kernels.batch_engine.largest_grid", lambda *_arguments: 7)
     for case in (cuda_batch_cases.images, cuda_batch_cases.recurrent_neurons):
         cuda_batch_cases.assert_equal(case, big=not SIMULATED)
+
+
+@pytest.mark.parametrize("case", cuda_training_cases.CASES, ids=lambda case: case.__name__)
+def test_layers_learn(case):
+    """Gradients equal the CPU's to rounding."""
+    cuda_training_cases.assert_equal(case, big=not SIMULATED)
+
+
+@pytest.mark.parametrize("surrogate", cuda_training_cases.SURROGATES, ids=lambda surrogate: type(surrogate).__name__)
+def test_layers_learn_with_every_surrogate(surrogate):
+    cpu, cuda = (
+        cuda_training_cases.gradients(*cuda_training_cases.surrogate_case(surrogate), backend)
+        for backend in ("cpu", "cuda")
+    )
+    cuda_training_cases.assert_close(cpu, cuda)
+
+
+@pytest.mark.parametrize("every", [None, 16])
+def test_layers_learn_the_same_bits_each_time(every):
+    """Two runs, and one kept in parts."""
+    layers, x = cuda_training_cases.recurrent_neurons(not SIMULATED)
+    runs = [cuda_training_cases.gradients(layers, x, "cuda", checkpoint_every=each) for each in (None, every)]
+    for name, gradient in runs[0][1].items():
+        np.testing.assert_array_equal(runs[1][1][name], gradient, err_msg=name)
+
+
+def test_a_trainer_learns_as_on_the_cpu():
+    (_, weights), (_, others) = (cuda_training_cases.train(backend) for backend in ("cpu", "cuda"))
+    for name, weight in weights.items():
+        np.testing.assert_allclose(others[name], weight, atol=1e-4, err_msg=name)

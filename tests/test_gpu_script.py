@@ -31,18 +31,19 @@ def test_the_script_runs_to_its_end_on_the_simulator(tmp_path):
     results = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "results").glob("*.json")}
     cases = {"microcircuit-poisson", "microcircuit-dc", "brunel-1g", "brunel-3g", "vogels-1g", "brunel-small"}
     layers = {"layers-chain", "layers-cnn"}
-    assert set(results) == cases | layers | {"ceilings"}
+    training = {"training-lif", "training-chain", "training-cnn"}
+    assert set(results) == cases | layers | training | {"ceilings"}
     for name in cases:
         assert results[name]["benchmark"] == name
         assert results[name]["backend"] == "cuda"
         assert results[name]["device"]["name"] == "CUDA simulator"
         assert results[name]["floor_fraction"] > 0.0
     assert results["brunel-small"]["cpu"]["spike_checksum"] == results["brunel-small"]["spike_checksum"]
-    for name in layers:
+    for name in layers | training:
         assert results[name]["benchmark"] == name
         assert results[name]["backend"] == "cuda"
         assert results[name]["samples_per_s"] > 0.0
-    assert cases | layers <= set((tmp_path / "results" / "summary.md").read_text().replace("|", " ").split())
+    assert cases | layers | training <= set((tmp_path / "results" / "summary.md").read_text().replace("|", " ").split())
 
 
 @pytest.mark.skipif(find_gpu(), reason="there is a GPU")

@@ -29,7 +29,9 @@ F4 = NDArray[np.float32]
 def forward(
     net: Any, x: Any, input_gradient: bool = False, checkpoint_every: int | None = None
 ) -> tuple[F4, "Backward"]:
-    """Run a batch, keeping what the gradients need: 5 bytes for each neuron, step and sample.
+    """Run a batch, keeping what the gradients need, where the network runs: 5 bytes for each neuron, step and sample.
+
+    On a GPU gradients are computed there, in sums whose order is always the same; they are the CPU's to rounding.
 
     With `checkpoint_every` only the states before every so many steps are kept, and the input as spikes; backward runs
     these steps again, from the last to the first. The gradients are the same, bit for bit, and memory does not grow
@@ -49,36 +51,52 @@ def forward(
 
     Raises
     ------
-    NotImplementedError : neurons that cannot be trained (refractory times, thresholds that adapt).
+    NotImplementedError : neurons that cannot be trained (refractory times, thresholds that adapt); on a GPU, a
+        surrogate that cannot be compiled for it.
+    MemoryError : what would be kept does not fit into the GPU's memory.
     """
     if checkpoint_every is not None:
         checks.size("forward", "checkpoint_every", checkpoint_every, 1)
     given = checked_input(x)
-    if isinstance(given, PoissonInput):
-        given = given.events(net.threads)
+    if isinstance(given, PoissonInput) and net.backend == "cpu":
+        given = given.events(net.threads)  # a GPU draws them again on the way back
     built, engine, state = net.begin(given.shape[1], given.shape[2:])
     for node in built.nodes:
         if node.row[bm.REFRACTORY] == 1 or node.row[bm.THETA_AT] >= 0:
             raise NotImplementedError(
                 f"{node.label}: neurons with a refractory time or an adaptive threshold cannot be trained"
             )
+    record_of, pass_of = _choose(net.backend, built)
     try:
-        record = Record(built, engine, state, given, checkpoint_every)
+        record = record_of(built, engine, state, given, checkpoint_every)
     except BaseException:
         net.reset()  # samples have come to steps of their own
         raise
     last = built.nodes[-1]
     output = as_seen(last, record.output, last.scale).reshape(*given.shape[:2], *built.shape)
-    return output, Backward(net, built, given.shape, record, input_gradient)
+    return output, Backward(net, built, given.shape, record, pass_of, input_gradient)
+
+
+def _choose(backend: str, built: BatchBuilt) -> tuple[Any, Any]:
+    """What keeps a run and what goes back through it, on a backend; raises where the backend cannot go back."""
+    if backend == "cpu":
+        return Record, BackwardPass
+    from evsim.cuda_kernels.backward_neurons import check_surrogate
+    from evsim.cuda_kernels.backward_pass import CudaBackwardPass, CudaRecord
+
+    for node in built.nodes:
+        if node.neurons is not None and node.row[bm.SPIKING] == 1:
+            check_surrogate(node.label, node.neurons.surrogate)
+    return CudaRecord, CudaBackwardPass
 
 
 class Backward:
     """The gradients of one forward run."""
 
     def __init__(
-        self, net: Sequential, built: BatchBuilt, shape: tuple[int, ...], record: Record, input_gradient: bool
+        self, net: Sequential, built: BatchBuilt, shape: tuple[int, ...], record: Record, way: Any, input_gradient: bool
     ) -> None:
-        self._net, self._built, self._shape, self._record = net, built, shape, record
+        self._net, self._built, self._shape, self._record, self._way = net, built, shape, record, way
         self._versions = net.versions()
         self._wants_input = input_gradient
 
@@ -88,7 +106,7 @@ class Backward:
             raise ValueError("frames: with checkpoint_every the frames are not kept; rates() has what spiked how often")
         k = next(k for k, node in enumerate(self._built.nodes) if node.layer == layer)
         node = self._built.nodes[k]
-        return as_seen(node, np.asarray(self._record.last.frames[k], np.float32), node.scale)
+        return as_seen(node, np.asarray(self._record.frames(k), np.float32), node.scale)
 
     def rates(self) -> dict[int, NDArray[np.float64]]:
         """The mean spikes in a step of each neuron, over all samples, by layer: (...) of a sample's shape."""
@@ -120,7 +138,7 @@ class Backward:
             )
         output_gradient = np.asarray(output_gradient)
         inputs = []
-        way = BackwardPass(self._net, self._built, self._shape[1], self._wants_input)
+        way = self._way(self._net, self._built, self._shape[1], self._wants_input)
         for chunk in self._record.chunks_backwards():
             part = slice(chunk.first, chunk.stop)
             extra = {layer: np.asarray(gradient)[part] for layer, gradient in (layers or {}).items()}

@@ -10,6 +10,7 @@ from evsim.batch_model import TILE
 from evsim.jit import compile_kernel, register_jitable
 from evsim.lanes import LANES, load_lanes, plus_times, store_lanes
 from evsim.model import BLOCK, COUPLING, DECAY, GAIN, JUMP, LEAK, V_MIN, V_RESET
+from evsim.training.reset_gradient import through_spike
 
 f32 = np.float32
 i64 = np.int64
@@ -27,8 +28,7 @@ def through_neurons(
 
     With h the potential before the reset, s the spikes, and slope = ds/dh (the surrogate's derivative), backwards:
 
-        dh   = ds * slope + dv * (1 - slope * v_reset)                     soft reset (detached: without slope)
-        dh   = ds * slope + dv * ((no spike) + slope * (v_reset - h))      hard reset (detached: without slope)
+        dh   = ds * slope + dv * dv/dh         see reset_gradient
         dx   = jump * dh + gain * di
         dv   <- leak * dh;   di <- decay * di + coupling * dh
 
@@ -59,19 +59,9 @@ def through_neurons(
                 coupling, decay = at_coupling + by_coupling * at - at, at_decay + by_decay * at - at
                 for i in range(at, min(at + u64(BLOCK), n)):
                     v_reset, spikes = value[to + i], f32(s[i])
-                    through_reset = f32(0.0) if detach else d[i]
-                    if not spiking:
-                        keeps = f32(1.0)
-                    elif soft:
-                        keeps = f32(1.0) - through_reset * v_reset
-                    else:
-                        keeps = f32(1.0) - spikes if spikes < f32(1.0) else f32(0.0)
-                        keeps += through_reset * (v_reset - h[i])
-                    v = h[i]
-                    if spiking:
-                        v = h[i] - spikes * v_reset if soft else (h[i] if spikes == f32(0.0) else v_reset)
-                    goes_on = dv[i] if v > value[v_min + i] else f32(0.0)
-                    dh = (ds[i] * d[i] if spiking else ds[i]) + goes_on * keeps
+                    dh = through_spike(
+                        h[i], spikes, d[i], ds[i], dv[i], v_reset, value[v_min + i], spiking, soft, detach
+                    )
                     dx[i] = value[jump + i] * dh
                     dv[i] = value[leak + i] * dh
                     if filtered:

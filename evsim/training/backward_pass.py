@@ -57,8 +57,8 @@ class BackwardPass:
     def through(self, chunk: Chunk, output_gradient: Any, layers: dict[int, Any]) -> F4:
         """Go back through a chunk; where that is wanted, returns the gradient of its input (T, B, units)."""
         nodes = self._built.nodes
-        extra = {node.layer: _as_units(node, layers[node.layer]) for node in nodes if node.layer in layers}
-        given = _as_units(nodes[-1], output_gradient) * np.float32(nodes[-1].scale)
+        extra = {node.layer: as_units(node, layers[node.layer]) for node in nodes if node.layer in layers}
+        given = as_units(nodes[-1], output_gradient) * np.float32(nodes[-1].scale)
         for k in reversed(range(len(nodes))):
             node = nodes[k]
             if node.layer in extra:
@@ -235,7 +235,7 @@ class BackwardPass:
         return made
 
 
-def _as_units(node: Node, gradient: Any) -> F4:
+def as_units(node: Node, gradient: Any) -> F4:
     """A gradient in the user's shape, in the order of a node's units."""
     flat = np.asarray(gradient, np.float32).reshape(*np.shape(gradient)[:2], node.size)
     return np.ascontiguousarray(flat if node.in_order else flat[:, :, node.order])

@@ -64,16 +64,18 @@ class Record:
         for first, stop in pairwise(self._edges):
             self._states.append(engine.copy_state(state))
             self.last = self._run(state, first, stop)
-            self.output[first:stop] = self.last.frames[-1]
+            self.output[first:stop] = self.frames(-1)
             for k in spiking:
-                n_steps, n_samples, n = self.last.frames[k].shape
-                of_samples = self.last.frames[k].reshape(n_steps, -1).sum(axis=0, dtype=np.int64)
-                self.n_spikes[k] += of_samples.reshape(n_samples, n).sum(axis=0)
+                self.n_spikes[k] += self._count(self.last.frames[k])
 
     @property
     def is_whole(self) -> bool:
         """Whether every step is kept."""
         return len(self._states) == 1
+
+    def frames(self, k: int) -> NDArray[Any]:
+        """What node k gave in the last chunk."""
+        return self.last.frames[k]
 
     def chunks_backwards(self) -> Iterator[Chunk]:
         """All chunks, the last one first."""
@@ -83,11 +85,22 @@ class Record:
 
     def _run(self, state: bm.BatchState, first: int, stop: int) -> Chunk:
         given = _steps_of(self._given, first, stop)
-        before = self._states[self._edges.index(first)]
-        kept = iter(self._engine.run(state, given, self._requests))
+        return self._chunk_of(first, stop, given, self._engine.run(state, given, self._requests))
+
+    def _count(self, counts: Any) -> NDArray[np.int64]:
+        """The spikes of each unit, of a chunk's."""
+        n_steps, n_samples, n = counts.shape
+        of_samples = counts.reshape(n_steps, n_samples * n).sum(axis=0, dtype=np.int64)
+        total: NDArray[np.int64] = of_samples.reshape(n_samples, n).sum(axis=0)
+        return total
+
+    def _chunk_of(self, first: int, stop: int, given: Any, arrays: list[Any]) -> Chunk:
+        """A chunk of what was asked for."""
+        kept = iter(arrays)
         frames = [next(kept) for _ in self._built.nodes]
         pre = {k: next(kept) for k in self._neurons}
-        return Chunk(first, stop, given, before, frames, pre, {k: next(kept) for k in self._filtered})
+        current = {k: next(kept) for k in self._filtered}
+        return Chunk(first, stop, given, self._states[self._edges.index(first)], frames, pre, current)
 
 
 def _learns(node: Node) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import batch_model as bm
-from evsim.batch_build import BatchBuilt
+from evsim.batch_build import BatchBuilt, Node
 from evsim.coefficients import list_coefficients
 from evsim.model import COUPLING, DECAY, DRIVE, GAIN, JUMP, LEAK, V_MIN, V_RESET, V_THRESHOLD
 from evsim.training.record import Chunk
@@ -81,21 +81,7 @@ class StepwiseNeurons:
 
     def parameter_gradients(self, dt: float) -> dict[str, Any]:
         """The gradients of what the neurons learn, by name; arrays are in the user's order."""
-        neurons, node = self._neurons, self._node
-        made = {}
-        for name, learned in neurons.learned().items():
-            key, value = neurons.disclosed(name, np.asarray(learned, np.float64)[()] + STEP * 1j)
-            values = {**node.values, key: value if np.ndim(value) == 0 else value[node.order]}
-            slopes = [np.imag(c) / STEP for c in list_coefficients(neurons, neurons.coefficients(values, dt))]
-            each = sum(slope * total for slope, total in zip(slopes, self._sums, strict=True))
-            if self._at_rest:
-                each += np.imag(neurons.resting_v(values)) / STEP * _over_samples(self._dv)
-            if learned.ndim:
-                made[name] = np.empty(node.size, np.float32)
-                made[name][node.order] = each
-            else:
-                made[name] = np.asarray(np.sum(each), np.float32)
-        return made
+        return parameter_gradients(self._node, dt, self._sums, _over_samples(self._dv) if self._at_rest else None)
 
     def _add_sums(self, t: int, dh: F4) -> None:
         value, sums = self._value, self._sums
@@ -123,6 +109,27 @@ class StepwiseNeurons:
 
     def _bounded(self, t: int) -> F4:
         return np.maximum(self._after_reset(t), self._value[V_MIN])
+
+
+def parameter_gradients(
+    node: Node, dt: float, sums: NDArray[np.float64], dv_at_rest: NDArray[np.float64] | None
+) -> dict[str, Any]:
+    """The gradients of what neurons learn, by name: from G (coefficients, n), and dv (n,) where v starts at rest."""
+    assert node.neurons is not None
+    neurons, made = node.neurons, {}
+    for name, learned in neurons.learned().items():
+        key, value = neurons.disclosed(name, np.asarray(learned, np.float64)[()] + STEP * 1j)
+        values = {**node.values, key: value if np.ndim(value) == 0 else value[node.order]}
+        slopes = [np.imag(c) / STEP for c in list_coefficients(neurons, neurons.coefficients(values, dt))]
+        each = sum(slope * total for slope, total in zip(slopes, sums, strict=True))
+        if dv_at_rest is not None:
+            each += np.imag(neurons.resting_v(values)) / STEP * dv_at_rest
+        if learned.ndim:
+            made[name] = np.empty(node.size, np.float32)
+            made[name][node.order] = each
+        else:
+            made[name] = np.asarray(np.sum(each), np.float32)
+    return made
 
 
 def _over_samples(each: F4) -> NDArray[np.float64]:
