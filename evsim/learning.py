@@ -3,8 +3,9 @@
 Weights are brought up to date when they are used. A spike of the source of a row changes its weights when it arrives,
 together with what the postsynaptic spikes since the arrival before it add; the spikes of a target are remembered
 until then, the last HISTORY of them. Should a target spike more often than that between two arrivals, its column
-(all synapses into it) is settled: brought up to date at once. So the work is rows at presynaptic spikes, and a
-column at most every DUE postsynaptic ones.
+(all synapses into it) is settled: brought up to date at once, but for the last LEFT spikes, so that only the weights
+at which no spike has arrived for so long are looked at. So the work is rows at presynaptic spikes, and the sources of
+a column at most every DUE - LEFT postsynaptic ones.
 """
 
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from evsim.model import F4, I8, U1, U4
 
 HISTORY = 16  # spikes of a target that are remembered; a power of two
 DUE = HISTORY - 2  # of these, how many a column may be behind
+LEFT = DUE // 2  # and how many it may still be behind once it is settled
 TABLE = 1024  # pieces of a tabulated weight dependence
 NEVER = -(2**60)  # the step of a spike that has not been
 

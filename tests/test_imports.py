@@ -36,6 +36,7 @@ LEVELS = [
         "layers",
         "neuron_checks",
         "plasticity",
+        "poisson_kernels",
         "step_neurons",
         "learning_kernels",
         "cuda_kernels.advance",
