@@ -77,24 +77,26 @@ def _is_simple(rules, k):
 
 @compile_kernel
 def _potentiate_row(
-    due, n_targets, synapse, start, n, mask, first, listed, level_start, weight, shift, arrived, x_pre,
+    due, n_targets, synapse, start, n, mask, first, listed, level_start, weight, shift, arrived, settled, x_pre,
     decay, decay_start, decay_stop, value, k,
 ):  # fmt: skip
     """What the spikes of targets since the last arrival make of n weights of a row; does what `catch_up` does.
 
-    Level l lists the synapses whose target has spiked more than l times since. The oldest spikes act first.
+    Level l lists the synapses whose target has spiked more than l times since, and not before `settled`. The oldest
+    spikes act first.
     """
+    lowest = max(arrived, settled)
     end = u64(0)
     for i in range(n):
         listed[end] = u32(i)
-        end += u64(due[(u64(synapse[start + i]) & mask) + first] >= arrived)
+        end += u64(due[(u64(synapse[start + i]) & mask) + first] >= lowest)
     level_start[u64(0)], level_start[u64(1)] = u64(0), end
     levels, begin = u64(1), u64(0)
     while end > begin and levels < u64(DUE):
         stop, at = end, levels * n_targets + first
         for i in range(begin, stop):
             listed[end] = listed[i]
-            end += u64(due[(u64(synapse[start + u64(listed[i])]) & mask) + at] >= arrived)
+            end += u64(due[(u64(synapse[start + u64(listed[i])]) & mask) + at] >= lowest)
         begin = stop
         levels += u64(1)
         level_start[levels] = end
@@ -159,7 +161,7 @@ def _arrive_simply(
     for piece in range(start, stop, u64(PIECE)):
         _potentiate_row(
             traces.post_due, u64(traces.post_last.size), synapse, piece, min(u64(PIECE), stop - piece), mask, first,
-            lists.listed, lists.level_start, traces.weight, shift, arrived, x_pre,
+            lists.listed, lists.level_start, traces.weight, shift, arrived, traces.settled_all[0], x_pre,
             rules.pre_decay, rules.pre_decay_start[k], rules.pre_decay_start[k + 1], rules.value, u64(k),
         )  # fmt: skip
     _deliver_row(
@@ -211,18 +213,18 @@ def _potentiate_recent(
     a_plus, x_target, low, high = value[k, A_PLUS], value[k, X_TARGET], value[k, W_MIN], value[k, W_MAX]
     plus_0, plus_1 = value[k, PLUS_0], value[k, PLUS_1]
     for j in range(start, start + count):
-        target = active[j]
+        target = u64(active[j])
         if post_last[target] < arrived:
             break  # as are all that follow
         lowest = max(arrived, settled[target])
-        first, last = target * HISTORY, post_count[target]
+        first, last = target * u64(HISTORY), post_count[target]
         i = last
-        while i > 0 and last - i < HISTORY and post_step[first + ((i - 1) & (HISTORY - 1))] >= lowest:
+        while i > 0 and last - i < HISTORY and post_step[first + u64((i - 1) & (HISTORY - 1))] >= lowest:
             i -= 1
-        at = row + u64(target - start)
+        at = row + (target - start)
         w = weight[at]
         while i < last:
-            since = post_step[first + (i & (HISTORY - 1))] - arrived
+            since = post_step[first + u64(i & (HISTORY - 1))] - arrived
             left = decay[u64(min(decay_start + since, decay_stop - 1))]
             w = clamp(potentiate(w, x_pre, left, x_target, a_plus, strength(w, plus_0, plus_1)), low, high)
             i += 1
@@ -262,7 +264,7 @@ def _arrive_at_all(model, ring, rules, traces, lists, learning, thread, k, logge
             arrived, x_pre = last_arrival(rules, traces, k, rules.source_start[k] + source, delay, step)
             if simple:
                 _potentiate_recent(
-                    traces.weight, first, traces.active, start, count, traces.settled, traces.post_last,
+                    traces.weight, first, traces.active, u64(start), u64(count), traces.settled, traces.post_last,
                     traces.post_count, traces.post_step, arrived, x_pre, rules.pre_decay, rules.pre_decay_start[k],
                     rules.pre_decay_start[k + 1], rules.value, u64(k),
                 )  # fmt: skip

@@ -78,6 +78,15 @@ def _take_input(ring, at, n, x):
 
 
 @register_jitable
+def _take_delta(ring, at, value, at_drive, at_jump, n, unit, drive):
+    """All of the next two at once, for neurons with one delta receptor that only spikes arrive at."""
+    for i in range(n):
+        x = f32(ring[at + i]) * unit
+        ring[at + i] = 0
+        drive[i] = receive(value[at_drive + i], f32(0.0), x, f32(0.0), value[at_jump + i])
+
+
+@register_jitable
 def _receive_delta(drive, x, n, unit, jump, at_jump):
     for i in range(n):
         drive[i] = receive(drive[i], f32(0.0), f32(x[i]) * unit, f32(0.0), jump[at_jump + i])
@@ -272,18 +281,24 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
     target_bits, ring_mask = u64(model.scalars[TARGET_BITS]), u64(model.scalars[RING_MASK])
     has_currents = model.current_start[p + 1] > model.current_start[p]
     has_poissons = model.poisson_start[p + 1] > model.poisson_start[p]
+    only_delta = n_receptors == 1 and start[p, DECAY] < 0 and not has_poissons and not has_currents
     has_probes = _is_probed(model, p)
     n = u64(stop - first)
     neuron = population_start + u64(first)
     for w in range(u64(n_steps)):
         step = first_step + i64(w)
-        for i in range(n):
-            drive[i] = value[at_drive + i]
+        slot = (u64(step) << target_bits) & ring_mask
+        if only_delta:
+            at_jump = u64(start[p, JUMP] + stride[p, JUMP] * first)
+            _take_delta(ring, slot + u64(first_input), value, at_drive, at_jump, n, unit[p, 0], drive)
+        else:
+            for i in range(n):
+                drive[i] = value[at_drive + i]
         if has_currents:
             _add_currents(model, p, first, stop, step, drive)
-        for k in range(n_receptors):
+        for k in range(0 if only_delta else n_receptors):
             at = u64(first_input + k * input_size)
-            _take_input(ring, ((u64(step) << target_bits) & ring_mask) + at, n, x)
+            _take_input(ring, slot + at, n, x)
             if has_poissons:
                 add_poissons(model, p, k, first, stop, step, word, x)
             j = 4 * k

@@ -17,7 +17,7 @@ class Learner:
 
     def __init__(self, built: Built, engine: Any) -> None:
         self._engine, self._learning, self._flag = engine, built.learning, built.state.learning
-        self._totals: dict[int, NDArray[np.float64]] = {}
+        self._totals: dict[int, bytes] = {}
         self._frozen: list[int] = []  # projections whose changes act at the end of a run
         self._per_unit: list[float] = []  # of each projection, see normalize
         if built.learning:
@@ -61,8 +61,8 @@ class Learner:
         self.settle(step)
         rules = self._learning[0][0]
         k = int(rules.number[q])
-        if not np.array_equal(self._totals.get(k, ()), total):
-            self._totals[k] = total
+        if self._totals.get(k) != total.tobytes():
+            self._totals[k] = total.tobytes()
             self._engine.pull_traces()
             self._learning[0][1].touched[rules.target_start[k] : rules.target_start[k + 1]] = 1
             self._engine.push_traces()

@@ -78,9 +78,11 @@ class Traces(NamedTuple):
     post_count: I8  # (n_targets,) spikes so far
     post_step: I8  # (n_targets, HISTORY)
     post_value: F4  # (n_targets, HISTORY)
-    post_due: I8  # (DUE, n_targets) the last spikes that not all weights of the column know of, the latest first
+    post_due: I8  # (DUE, n_targets) the last spikes, the latest first: post_last is the first row. Without those that all
+    # weights of the column know of, but for spikes before settled_all
     settled: I8  # (n_targets,) spikes before this step have changed the weights of the column
     settled_count: I8  # (n_targets,) how many there were
+    settled_all: I8  # (1,) spikes before this step have changed all weights
     active: I8  # (n_targets,) of dense projections the targets that have spiked since the traces were reset, the latest
     # first; those of projection k from own_target[k, 0] on
     active_count: I8  # (n_plastic,)

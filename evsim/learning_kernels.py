@@ -27,6 +27,7 @@ from evsim.plastic_dynamics import (
 
 i64 = np.int64
 u32 = np.uint32
+u64 = np.uint64
 
 
 @register_jitable(forceinline=True)
@@ -51,15 +52,6 @@ def _settle_rows(model, rules, traces, k, before):
             target = traces.active[j]
             if is_behind(rules, traces, k, target):
                 catch_up_at(rules, traces, k, target, row + (target - start), arrived, x_pre, i64(0))
-
-
-@register_jitable(forceinline=True)
-def _mark(traces, target, until, left):
-    """Note that all weights of a column know of all spikes but the `left` from the step `until` on."""
-    behind = min(traces.post_count[target] - traces.settled_count[target], i64(DUE))
-    for d in range(left, behind):
-        traces.post_due[d * traces.post_last.size + target] = NEVER
-    mark_settled(traces, target, until, left)
 
 
 @register_jitable(forceinline=True)
@@ -91,12 +83,13 @@ def note_posts(model, rules, traces, learning, p, spikes, first, stop, step):
             stride = traces.post_last.size
             for d in range(DUE - 1, 0, -1):
                 traces.post_due[d * stride + target] = traces.post_due[(d - 1) * stride + target]
-            traces.post_due[target] = step
             if note_post(rules, traces, k, target, step):
                 until, left = settled_until(rules, traces, k, target, step)
                 if learning:
                     _settle_column(model, rules, traces, k, target, step + 1, until, left)
-                _mark(traces, target, until, left)
+                for d in range(max(left, i64(1)), DUE):
+                    traces.post_due[d * stride + target] = NEVER
+                mark_settled(traces, target, until, left)
 
 
 @register_jitable(forceinline=True)
@@ -109,7 +102,7 @@ def note_step(rules, traces, step):
 @register_jitable(forceinline=True)
 def note_sources(model, rules, traces, q, spikes, first, stop, step):
     """Remember spikes[first:stop] of the sources of projection q, which will arrive after its delays."""
-    k, low, high = rules.number[q], model.projection_source[q, 0], model.projection_source[q, 1]
+    k, low, high = u64(rules.number[q]), model.projection_source[q, 0], model.projection_source[q, 1]
     count = traces.log_count[k]
     for j in range(first, stop):
         source = i64(spikes[j]) - low
@@ -131,7 +124,8 @@ def settle_all(model, rules, traces, learning, before):
             for target in range(start, stop):
                 _settle_column(model, rules, traces, k, target, before, before, i64(0))
         for target in range(start, stop):
-            _mark(traces, target, before, i64(0))
+            mark_settled(traces, target, before, i64(0))
+    traces.settled_all[0] = before
 
 
 @compile_kernel

@@ -91,13 +91,13 @@ def catch_up(rules, traces, k, target, w, sum_of, arrived, x_pre, left):
 def last_arrival(rules, traces, k, source, delay, before):
     """The latest arrival before a step over `delay`: (its step or NEVER, the trace right after it)."""
     bits = rules.pre_bits[k]
-    first = rules.pre_start[k] + ((source - rules.source_start[k]) << bits)
-    j = traces.pre_count[source] - 1
-    while j >= 0 and traces.pre_step[first + (j & ((1 << bits) - 1))] + delay >= before:
+    first, mask = rules.pre_start[k] + ((source - rules.source_start[k]) << bits), (i64(1) << bits) - 1
+    j = traces.pre_count[u64(source)] - 1
+    while j >= 0 and traces.pre_step[u64(first + (j & mask))] + delay >= before:
         j -= 1
     if j < 0:
         return i64(NEVER), f32(0.0)
-    at = first + (j & ((1 << bits) - 1))
+    at = u64(first + (j & mask))
     return traces.pre_step[at] + delay, traces.pre_value[at]
 
 
@@ -182,14 +182,13 @@ def settled_until(rules, traces, k, target, step):
     With TOGETHER, where arrivals wait for the next spike, none are.
     """
     first, count = target * HISTORY, traces.post_count[target]
-    left = i64(0 if rules.option[k, TOGETHER] == 1 else LEFT)
-    until = step + 1
-    while left > 0:
-        until = traces.post_step[first + ((count - left) & (HISTORY - 1))]
-        if traces.post_step[first + ((count - left - 1) & (HISTORY - 1))] < until:
-            return until, left
-        left -= 1  # spikes of one step stay together
-    return step + 1, left
+    if rules.option[k, TOGETHER] == 1:
+        return step + 1, i64(0)
+    left = i64(LEFT)
+    until = traces.post_step[first + ((count - left) & (HISTORY - 1))]
+    while left < DUE and traces.post_step[first + ((count - left - 1) & (HISTORY - 1))] == until:
+        left += 1  # spikes of one step stay together
+    return until, left
 
 
 @register_jitable(forceinline=True)
@@ -211,23 +210,23 @@ def note_post(rules, traces, k, target, step):
     traces.post_step[at], traces.post_value[at] = step, x
     traces.post_count[target] = count + 1
     traces.touched[target] = 1
-    return count + 1 - traces.settled_count[target] == DUE
+    return count + 1 - traces.settled_count[target] >= DUE
 
 
 @register_jitable(forceinline=True)
 def note_pre(rules, traces, k, source, step):
     """Remember a spike of a source, numbered within its projection."""
-    number = rules.source_start[k] + source
+    number = u64(rules.source_start[k] + source)
     bits = rules.pre_bits[k]
     first, mask = rules.pre_start[k] + (source << bits), (i64(1) << bits) - 1
     count = traces.pre_count[number]
     x = f32(1.0)
     if count > 0:
-        before = first + ((count - 1) & mask)
+        before = u64(first + ((count - 1) & mask))
         since = step - traces.pre_step[before]
         left = decayed(rules.pre_decay, rules.pre_decay_start[k], rules.pre_decay_start[k + 1], since)
         x = add_to_trace(traces.pre_value[before], left, rules.option[k, NEAREST] == 1)
-    at = first + (count & mask)
+    at = u64(first + (count & mask))
     traces.pre_step[at], traces.pre_value[at] = step, x
     traces.pre_count[number] = count + 1
 
@@ -248,13 +247,13 @@ def find_delay(synapse, start, stop, delay, target_bits):
 @register_jitable(forceinline=True)
 def place_in_log(rules, k, number):
     """Where the log of a projection holds its spike of that number."""
-    return rules.log_start[k] + (number & ((i64(1) << rules.log_bits[k]) - 1))
+    return u64(rules.log_start[k] + (number & ((i64(1) << rules.log_bits[k]) - 1)))
 
 
 @register_jitable(forceinline=True)
 def place_of_step(rules, k, step):
     """Where Traces.log_first holds a step."""
-    return (k << rules.slot_bits[0]) + (step & ((i64(1) << rules.slot_bits[0]) - 1))
+    return u64((k << rules.slot_bits[0]) + (step & ((i64(1) << rules.slot_bits[0]) - 1)))
 
 
 @register_jitable(forceinline=True)
