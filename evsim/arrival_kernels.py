@@ -76,24 +76,24 @@ def _is_simple(rules, k):
 
 
 @compile_kernel
-def _potentiate_row(
-    due, n_targets, synapse, start, n, mask, first, listed, level_start, weight, shift, arrived, settled, x_pre,
+def _potentiate_earlier(
+    due, n_targets, synapse, start, n, mask, first, listed, level_start, weight, shift, arrived, lowest, x_pre,
     decay, decay_start, decay_stop, value, k,
 ):  # fmt: skip
-    """What the spikes of targets since the last arrival make of n weights of a row; does what `catch_up` does.
+    """What the spikes of targets since the last arrival, but for the last of each, make of n weights of a row.
 
-    Level l lists the synapses whose target has spiked more than l times since, and not before `settled`. The oldest
+    Level l lists the synapses whose target has spiked more than l + 1 times since, and from step `lowest` on. The oldest
     spikes act first.
     """
-    lowest = max(arrived, settled)
-    end = u64(0)
+    end, at = u64(0), n_targets + first
     for i in range(n):
         listed[end] = u32(i)
-        end += u64(due[(u64(synapse[start + i]) & mask) + first] >= lowest)
+        end += u64(due[(u64(synapse[start + i]) & mask) + at] >= lowest)
     level_start[u64(0)], level_start[u64(1)] = u64(0), end
     levels, begin = u64(1), u64(0)
-    while end > begin and levels < u64(DUE):
-        stop, at = end, levels * n_targets + first
+    while end > begin and levels < u64(DUE - 1):
+        stop = end
+        at += n_targets
         for i in range(begin, stop):
             listed[end] = listed[i]
             end += u64(due[(u64(synapse[start + u64(listed[i])]) & mask) + at] >= lowest)
@@ -104,7 +104,7 @@ def _potentiate_row(
     plus_0, plus_1 = value[k, PLUS_0], value[k, PLUS_1]
     for below in range(levels):
         level = levels - u64(1) - below
-        at = level * n_targets + first
+        at = (level + u64(1)) * n_targets + first
         for i in range(level_start[level], level_start[level + u64(1)]):
             s = start + u64(listed[i])
             since = due[(u64(synapse[s]) & mask) + at] - arrived
@@ -117,17 +117,21 @@ def _potentiate_row(
 @compile_kernel
 def _deliver_row(
     ring, slot, per_unit, synapse, start, stop, mask, first, weight, shift, step, post_last, post_trace,
-    decay, decay_start, decay_stop, value, k,
+    arrived, lowest, x_pre, pre_decay, pre_start, pre_stop, post_decay, post_start, post_stop, value, k,
 ):  # fmt: skip
-    """Deliver the weights of a row, then depress them."""
+    """Potentiate the weights of a row by the last spike of their targets, deliver them, and depress them."""
+    a_plus, x_target, plus_0, plus_1 = value[k, A_PLUS], value[k, X_TARGET], value[k, PLUS_0], value[k, PLUS_1]
     a_minus, minus_0, minus_1 = value[k, A_MINUS], value[k, MINUS_0], value[k, MINUS_1]
     low, high = value[k, W_MIN], value[k, W_MAX]
     for s in range(start, stop):
         place = u64(synapse[s]) & mask
         target = place + first
-        w = weight[s + shift]
+        w, last = weight[s + shift], post_last[target]
+        left = pre_decay[u64(min(pre_start + max(last - arrived, i64(0)), pre_stop - 1))]
+        raised = clamp(potentiate(w, x_pre, left, x_target, a_plus, strength(w, plus_0, plus_1)), low, high)
+        w = raised if last >= lowest else w
         ring[slot + place] += ring.dtype.type(np.rint(w * per_unit))
-        left = decay[u64(min(decay_start + (step - post_last[target]), decay_stop - 1))]
+        left = post_decay[u64(min(post_start + (step - last), post_stop - 1))]
         w = depress(w, depression(post_trace[target], left, a_minus), strength(w, minus_0, minus_1))
         weight[s + shift] = clamp(w, low, high)
 
@@ -158,17 +162,19 @@ def _arrive_simply(
     rules, traces, lists, k, synapse, start, stop, shift, mask, first, ring, slot, per_unit, arrived, x_pre, step
 ):  # fmt: skip
     """A spike arrives at the synapses [start, stop); does what `update_before` and `update_after` do."""
+    lowest, n_targets = max(arrived, traces.settled_all[0]), u64(traces.post_last.size)
+    pre_start, pre_stop = rules.pre_decay_start[k], rules.pre_decay_start[k + 1]
     for piece in range(start, stop, u64(PIECE)):
-        _potentiate_row(
-            traces.post_due, u64(traces.post_last.size), synapse, piece, min(u64(PIECE), stop - piece), mask, first,
-            lists.listed, lists.level_start, traces.weight, shift, arrived, traces.settled_all[0], x_pre,
-            rules.pre_decay, rules.pre_decay_start[k], rules.pre_decay_start[k + 1], rules.value, u64(k),
+        end = min(piece + u64(PIECE), stop)
+        _potentiate_earlier(
+            traces.post_due, n_targets, synapse, piece, end - piece, mask, first, lists.listed, lists.level_start,
+            traces.weight, shift, arrived, lowest, x_pre, rules.pre_decay, pre_start, pre_stop, rules.value, u64(k),
         )  # fmt: skip
-    _deliver_row(
-        ring, slot, per_unit, synapse, start, stop, mask, first, traces.weight, shift, step, traces.post_last,
-        traces.post_trace, rules.post_decay, rules.post_decay_start[k], rules.post_decay_start[k + 1],
-        rules.value, u64(k),
-    )  # fmt: skip
+        _deliver_row(
+            ring, slot, per_unit, synapse, piece, end, mask, first, traces.weight, shift, step, traces.post_last,
+            traces.post_trace, arrived, lowest, x_pre, rules.pre_decay, pre_start, pre_stop, rules.post_decay,
+            rules.post_decay_start[k], rules.post_decay_start[k + 1], rules.value, u64(k),
+        )  # fmt: skip
 
 
 @register_jitable

@@ -14,9 +14,9 @@ import numpy as np
 
 from evsim.model import F4, I8, U1, U4
 
-HISTORY = 16  # spikes of a target that are remembered; a power of two
+HISTORY = 32  # spikes of a target that are remembered; a power of two
 DUE = HISTORY - 2  # of these, how many a column may be behind
-LEFT = DUE // 2  # and how many it may still be behind once it is settled
+LEFT = 8  # and how many it may still be behind once it is settled
 TABLE = 1024  # pieces of a tabulated weight dependence
 NEVER = -(2**60)  # the step of a spike that has not been
 

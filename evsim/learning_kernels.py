@@ -81,7 +81,7 @@ def note_posts(model, rules, traces, learning, p, spikes, first, stop, step):
             if rules.dense[k] == 1:
                 _put_first(traces, k, rules.own_target[k, 0], target)
             stride = traces.post_last.size
-            for d in range(DUE - 1, 0, -1):
+            for d in range(min(traces.post_count[target] - traces.settled_count[target], i64(DUE - 1)), 0, -1):
                 traces.post_due[d * stride + target] = traces.post_due[(d - 1) * stride + target]
             if note_post(rules, traces, k, target, step):
                 until, left = settled_until(rules, traces, k, target, step)
