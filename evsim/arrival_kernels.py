@@ -33,6 +33,7 @@ from evsim.plastic_dynamics import (
     depression_by,
     find_delay,
     last_arrival,
+    may_learn,
     place_in_log,
     place_of_step,
     update_after,
@@ -82,8 +83,8 @@ def _potentiate_earlier(
 ):  # fmt: skip
     """What the spikes of targets since the last arrival, but for the last of each, make of n weights of a row.
 
-    Level l lists the synapses whose target has spiked more than l + 1 times since, and from step `lowest` on. The oldest
-    spikes act first.
+    Level l lists the synapses whose target has spiked more than l + 1 times since, and from step `lowest` on. The
+    oldest spikes act first.
     """
     end, at = u64(0), n_targets + first
     for i in range(n):
@@ -162,7 +163,8 @@ def _arrive_simply(
     rules, traces, lists, k, synapse, start, stop, shift, mask, first, ring, slot, per_unit, arrived, x_pre, step
 ):  # fmt: skip
     """A spike arrives at the synapses [start, stop); does what `update_before` and `update_after` do."""
-    lowest, n_targets = max(arrived, traces.settled_all[0]), u64(traces.post_last.size)
+    lowest = max(arrived, traces.settled_all[0]) if may_learn(rules, k, arrived) else step + 1
+    n_targets = u64(traces.post_last.size)
     pre_start, pre_stop = rules.pre_decay_start[k], rules.pre_decay_start[k + 1]
     for piece in range(start, stop, u64(PIECE)):
         end = min(piece + u64(PIECE), stop)
@@ -339,7 +341,7 @@ def arrive(model, ring, rules, traces, lists, learning, thread, step):
                     stop = find_delay(synapse, start, stop, delay + 1, target_bits)
                 events += stop - start
                 arrived, x_pre = last_arrival(rules, traces, k, rules.source_start[k] + source, delay, step)
-                if learning and simple and arrived > NEVER:
+                if learning and simple:
                     _arrive_simply(
                         rules, traces, lists, k, synapse, start, stop, shift, target_mask, targets - first_target,
                         ring, slot, per_unit, arrived, x_pre, step,
