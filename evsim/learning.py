@@ -78,8 +78,8 @@ class Traces(NamedTuple):
     post_count: I8  # (n_targets,) spikes so far
     post_step: I8  # (n_targets, HISTORY)
     post_value: F4  # (n_targets, HISTORY)
-    # (DUE, n_targets) the last spikes, the latest first: the first row is post_last. Those that all weights of the column
-    # know of are not among them, or are before settled_all
+    # (DUE, n_targets) the last spikes, the latest first: the first row is post_last. Those that all weights of the
+    # column know of are not among them, or are before settled_all
     post_due: I8
     settled: I8  # (n_targets,) spikes before this step have changed the weights of the column
     settled_count: I8  # (n_targets,) how many there were
