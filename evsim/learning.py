@@ -73,14 +73,15 @@ class Traces(NamedTuple):
     log_source: U4  # sources that spiked, by step
     log_first: I8  # (n_plastic, steps) where a step begins in the log
     log_count: I8  # (n_plastic,) spikes so far
+    # (DUE, n_targets) the last spikes, the latest first: the first row is post_last. Those that all weights of the
+    # column know of are not among them, or are before settled_all. A GPU leaves it as it is; it stands before post_last so
+    # that what is copied back last is right
+    post_due: I8
     post_last: I8  # (n_targets,) step of the last spike
     post_trace: F4  # (n_targets,) the trace right after it
     post_count: I8  # (n_targets,) spikes so far
     post_step: I8  # (n_targets, HISTORY)
     post_value: F4  # (n_targets, HISTORY)
-    # (DUE, n_targets) the last spikes, the latest first: the first row is post_last. Those that all weights of the
-    # column know of are not among them, or are before settled_all
-    post_due: I8
     settled: I8  # (n_targets,) spikes before this step have changed the weights of the column
     settled_count: I8  # (n_targets,) how many there were
     settled_all: I8  # (1,) spikes before this step have changed all weights

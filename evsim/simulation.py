@@ -388,8 +388,7 @@ class Simulation:
                             self._timetable.act(self._step)
                             chunk = min(self._chunk, self._longest_chunk(stop))
                             self._engine.start(self._step, chunk)
-                        if self._recording:
-                            self._recorder.drain(self._sink, first_step, done, self._engine.collect())
+                        self._recorder.drain(self._sink, first_step, done, self._engine.collect())
                         if going_on and bar is None:  # not for a short run, which is one chunk
                             bar = tqdm(total=duration, desc="run", unit=" ms", unit_scale=True, disable=None)
                         if bar is not None:
