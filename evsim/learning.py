@@ -74,8 +74,8 @@ class Traces(NamedTuple):
     log_first: I8  # (n_plastic, steps) where a step begins in the log
     log_count: I8  # (n_plastic,) spikes so far
     # (DUE, n_targets) the last spikes, the latest first: the first row is post_last. Those that all weights of the
-    # column know of are not among them, or are before settled_all. A GPU leaves it as it is; it stands before post_last so
-    # that what is copied back last is right
+    # column know of are not among them, or are before settled_all. A GPU leaves it as it is; it stands before post_last
+    # so that what is copied back last is right
     post_due: I8
     post_last: I8  # (n_targets,) step of the last spike
     post_trace: F4  # (n_targets,) the trace right after it
