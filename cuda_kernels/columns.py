@@ -19,10 +19,10 @@ def settle_column(model, rules, traces, learning, target, before):
     if learning and is_behind(rules, traces, k, target):
         start, stop = rules.column_start[target], rules.column_start[target + i64(1)]
         for c in range(start + i64(cuda.threadIdx.x), stop, i64(cuda.blockDim.x)):
-            settle_synapse(model, rules, traces, k, target, i64(c), before)
+            settle_synapse(model, rules, traces, k, target, i64(c), before, before, i64(0))
     cuda.syncthreads()
     if cuda.threadIdx.x == 0:
-        mark_settled(traces, target, before)
+        mark_settled(traces, target, before, i64(0))
 
 
 @compile_cuda_kernel(THREADS)

@@ -8,12 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from evsim.dynamics import clamp, depress, depression, potentiate, strength
-from evsim.jit import compile_kernel, register_jitable
+from evsim.jit import compile_kernel, prefetch, register_jitable
+from evsim.lanes import LANES, add_rounded_lanes
 from evsim.learning import (
     A_MINUS,
     A_PLUS,
     DUE,
     FROZEN,
+    HISTORY,
     MINUS_0,
     MINUS_1,
     NEVER,
@@ -31,6 +33,7 @@ from evsim.plastic_dynamics import (
     depression_by,
     find_delay,
     last_arrival,
+    may_learn,
     place_in_log,
     place_of_step,
     update_after,
@@ -74,25 +77,27 @@ def _is_simple(rules, k):
 
 
 @compile_kernel
-def _potentiate_row(
-    due, n_targets, synapse, start, n, mask, first, listed, level_start, weight, shift, arrived, x_pre,
+def _potentiate_earlier(
+    due, n_targets, synapse, start, n, mask, first, listed, level_start, weight, shift, arrived, lowest, x_pre,
     decay, decay_start, decay_stop, value, k,
 ):  # fmt: skip
-    """What the spikes of targets since the last arrival make of n weights of a row; does what `catch_up` does.
+    """What the spikes of targets since the last arrival, but for the last of each, make of n weights of a row.
 
-    Level l lists the synapses whose target has spiked more than l times since. The oldest spikes act first.
+    Level l lists the synapses whose target has spiked more than l + 1 times since, and from step `lowest` on. The
+    oldest spikes act first.
     """
-    end = u64(0)
+    end, at = u64(0), n_targets + first
     for i in range(n):
         listed[end] = u32(i)
-        end += u64(due[(u64(synapse[start + i]) & mask) + first] >= arrived)
+        end += u64(due[(u64(synapse[start + i]) & mask) + at] >= lowest)
     level_start[u64(0)], level_start[u64(1)] = u64(0), end
     levels, begin = u64(1), u64(0)
-    while end > begin and levels < u64(DUE):
-        stop, at = end, levels * n_targets + first
+    while end > begin and levels < u64(DUE - 1):
+        stop = end
+        at += n_targets
         for i in range(begin, stop):
             listed[end] = listed[i]
-            end += u64(due[(u64(synapse[start + u64(listed[i])]) & mask) + at] >= arrived)
+            end += u64(due[(u64(synapse[start + u64(listed[i])]) & mask) + at] >= lowest)
         begin = stop
         levels += u64(1)
         level_start[levels] = end
@@ -100,7 +105,7 @@ def _potentiate_row(
     plus_0, plus_1 = value[k, PLUS_0], value[k, PLUS_1]
     for below in range(levels):
         level = levels - u64(1) - below
-        at = level * n_targets + first
+        at = (level + u64(1)) * n_targets + first
         for i in range(level_start[level], level_start[level + u64(1)]):
             s = start + u64(listed[i])
             since = due[(u64(synapse[s]) & mask) + at] - arrived
@@ -113,19 +118,44 @@ def _potentiate_row(
 @compile_kernel
 def _deliver_row(
     ring, slot, per_unit, synapse, start, stop, mask, first, weight, shift, step, post_last, post_trace,
-    decay, decay_start, decay_stop, value, k,
+    arrived, lowest, x_pre, pre_decay, pre_start, pre_stop, post_decay, post_start, post_stop, value, k,
 ):  # fmt: skip
-    """Deliver the weights of a row, then depress them."""
+    """Potentiate the weights of a row by the last spike of their targets, deliver them, and depress them."""
+    a_plus, x_target, plus_0, plus_1 = value[k, A_PLUS], value[k, X_TARGET], value[k, PLUS_0], value[k, PLUS_1]
     a_minus, minus_0, minus_1 = value[k, A_MINUS], value[k, MINUS_0], value[k, MINUS_1]
     low, high = value[k, W_MIN], value[k, W_MAX]
     for s in range(start, stop):
         place = u64(synapse[s]) & mask
         target = place + first
-        w = weight[s + shift]
+        w, last = weight[s + shift], post_last[target]
+        left = pre_decay[u64(min(pre_start + max(last - arrived, i64(0)), pre_stop - 1))]
+        raised = clamp(potentiate(w, x_pre, left, x_target, a_plus, strength(w, plus_0, plus_1)), low, high)
+        w = raised if last >= lowest else w
         ring[slot + place] += ring.dtype.type(np.rint(w * per_unit))
-        left = decay[u64(min(decay_start + (step - post_last[target]), decay_stop - 1))]
+        left = post_decay[u64(min(post_start + (step - last), post_stop - 1))]
         w = depress(w, depression(post_trace[target], left, a_minus), strength(w, minus_0, minus_1))
         weight[s + shift] = clamp(w, low, high)
+
+
+@register_jitable
+def fetch_row(synapse, weight, start, stop, uniform, shift):
+    """Ask for the first lines of a row that is delivered soon: rows lie anywhere in memory."""
+    end = min(stop, start + u64(512))
+    for s in range(start, end, u64(16)):
+        prefetch(synapse, s)
+        if not uniform:
+            prefetch(weight, s + shift)
+
+
+@register_jitable(forceinline=True)
+def _fetch_next(model, rules, traces, k, thread, logged, last):
+    """Ask for the row of the next spike but one that arrives."""
+    if logged + 2 < last:
+        source = i64(traces.log_source[place_in_log(rules, k, logged + 2)])
+        q = rules.projection[k]
+        row = u64(model.projection_row[q] + source * i64(model.scalars[N_THREADS]) + thread)
+        start, stop = u64(model.row_start[row]), u64(model.row_start[row + u64(1)])
+        fetch_row(model.synapse, traces.weight, start, stop, False, u64(model.projection_weight[q]))
 
 
 @register_jitable(forceinline=True)
@@ -133,17 +163,20 @@ def _arrive_simply(
     rules, traces, lists, k, synapse, start, stop, shift, mask, first, ring, slot, per_unit, arrived, x_pre, step
 ):  # fmt: skip
     """A spike arrives at the synapses [start, stop); does what `update_before` and `update_after` do."""
+    lowest = max(arrived, traces.settled_all[0]) if may_learn(rules, k, arrived) else step + 1
+    n_targets = u64(traces.post_last.size)
+    pre_start, pre_stop = rules.pre_decay_start[k], rules.pre_decay_start[k + 1]
     for piece in range(start, stop, u64(PIECE)):
-        _potentiate_row(
-            traces.post_due, u64(traces.post_last.size), synapse, piece, min(u64(PIECE), stop - piece), mask, first,
-            lists.listed, lists.level_start, traces.weight, shift, arrived, x_pre,
-            rules.pre_decay, rules.pre_decay_start[k], rules.pre_decay_start[k + 1], rules.value, u64(k),
+        end = min(piece + u64(PIECE), stop)
+        _potentiate_earlier(
+            traces.post_due, n_targets, synapse, piece, end - piece, mask, first, lists.listed, lists.level_start,
+            traces.weight, shift, arrived, lowest, x_pre, rules.pre_decay, pre_start, pre_stop, rules.value, u64(k),
         )  # fmt: skip
-    _deliver_row(
-        ring, slot, per_unit, synapse, start, stop, mask, first, traces.weight, shift, step, traces.post_last,
-        traces.post_trace, rules.post_decay, rules.post_decay_start[k], rules.post_decay_start[k + 1],
-        rules.value, u64(k),
-    )  # fmt: skip
+        _deliver_row(
+            ring, slot, per_unit, synapse, piece, end, mask, first, traces.weight, shift, step, traces.post_last,
+            traces.post_trace, arrived, lowest, x_pre, rules.pre_decay, pre_start, pre_stop, rules.post_decay,
+            rules.post_decay_start[k], rules.post_decay_start[k + 1], rules.value, u64(k),
+        )  # fmt: skip
 
 
 @register_jitable
@@ -151,22 +184,59 @@ def _to_units(w, per_unit, ring):
     return ring.dtype.type(np.rint(w * per_unit))
 
 
-@compile_kernel
-def _deliver_four(weight, a, b, c, d, n, ring, place, per_unit):
-    """Deliver four rows of n weights to n inputs that follow each other."""
-    for j in range(n):
-        ring[place + j] += (
-            _to_units(weight[a + j], per_unit, ring)
-            + _to_units(weight[b + j], per_unit, ring)
-            + _to_units(weight[c + j], per_unit, ring)
-            + _to_units(weight[d + j], per_unit, ring)
-        )
+@register_jitable
+def _deliver_together(weight, rows, n, ring, place, per_unit):
+    """Deliver a few rows of n weights to n inputs that follow each other."""
+    whole = n - n % u64(LANES)
+    for j in range(u64(0), whole, u64(LANES)):
+        add_rounded_lanes(ring, place + j, weight, rows, per_unit, j)
+    for j in range(whole, n):
+        for r in range(len(rows)):
+            ring[place + j] += _to_units(weight[rows[r] + j], per_unit, ring)
 
 
 @compile_kernel
-def _deliver_one(weight, a, n, ring, place, per_unit):
-    for j in range(n):
-        ring[place + j] += _to_units(weight[a + j], per_unit, ring)
+def _deliver_dense(weight, row, n_rows, n, ring, place, per_unit):
+    """Deliver rows of n weights, four at a time."""
+    fours = n_rows & ~u64(3)
+    for r in range(u64(0), fours, u64(4)):
+        rows = row[r], row[r + u64(1)], row[r + u64(2)], row[r + u64(3)]
+        _deliver_together(weight, rows, n, ring, place, per_unit)
+    if n_rows - fours >= u64(2):
+        _deliver_together(weight, (row[fours], row[fours + u64(1)]), n, ring, place, per_unit)
+        fours += u64(2)
+    if n_rows > fours:
+        _deliver_together(weight, (row[fours],), n, ring, place, per_unit)
+
+
+@compile_kernel
+def _potentiate_recent(
+    weight, row, active, start, count, settled, post_last, post_count, post_step, arrived, x_pre,
+    decay, decay_start, decay_stop, value, k,
+):  # fmt: skip
+    """What the spikes of targets since the last arrival make of a dense row; does what `catch_up` does.
+
+    The targets active[start:start + count] are those that have spiked, the latest first.
+    """
+    a_plus, x_target, low, high = value[k, A_PLUS], value[k, X_TARGET], value[k, W_MIN], value[k, W_MAX]
+    plus_0, plus_1 = value[k, PLUS_0], value[k, PLUS_1]
+    for j in range(start, start + count):
+        target = u64(active[j])
+        if post_last[target] < arrived:
+            break  # as are all that follow
+        lowest = max(arrived, settled[target])
+        first, last = target * u64(HISTORY), post_count[target]
+        i = last
+        while i > 0 and last - i < HISTORY and post_step[first + u64((i - 1) & (HISTORY - 1))] >= lowest:
+            i -= 1
+        at = row + (target - start)
+        w = weight[at]
+        while i < last:
+            since = post_step[first + u64(i & (HISTORY - 1))] - arrived
+            left = decay[u64(min(decay_start + since, decay_stop - 1))]
+            w = clamp(potentiate(w, x_pre, left, x_target, a_plus, strength(w, plus_0, plus_1)), low, high)
+            i += 1
+        weight[at] = w
 
 
 @compile_kernel
@@ -189,7 +259,7 @@ def _arrive_at_all(model, ring, rules, traces, lists, learning, thread, k, logge
     start = rules.own_target[k, 0]
     n = u64(rules.own_target[k, 1] - start)
     count = traces.active_count[k] if learning else 0
-    together = rules.option[k, TOGETHER] == 1
+    together, simple = rules.option[k, TOGETHER] == 1, _is_simple(rules, k)
     row = model.projection_row[rules.projection[k]] + thread
     n_threads, shift = model.scalars[N_THREADS], model.projection_weight[rules.projection[k]]
     n_rows = u64(0)
@@ -200,24 +270,25 @@ def _arrive_at_all(model, ring, rules, traces, lists, learning, thread, k, logge
         n_rows += u64(1)
         if count > 0:
             arrived, x_pre = last_arrival(rules, traces, k, rules.source_start[k] + source, delay, step)
+            if simple:
+                _potentiate_recent(
+                    traces.weight, first, traces.active, u64(start), u64(count), traces.settled, traces.post_last,
+                    traces.post_count, traces.post_step, arrived, x_pre, rules.pre_decay, rules.pre_decay_start[k],
+                    rules.pre_decay_start[k + 1], rules.value, u64(k),
+                )  # fmt: skip
+                continue
             for j in range(count):
                 target = traces.active[start + j]
                 if traces.post_last[target] < arrived and not together:
                     break  # as are all that follow
                 update_before(rules, traces, k, target, first + u64(target - start), arrived, x_pre)
     rows = lists.row
-    fours = n_rows & ~u64(3)
-    for r in range(u64(0), fours, u64(4)):
-        _deliver_four(
-            traces.weight, rows[r], rows[r + u64(1)], rows[r + u64(2)], rows[r + u64(3)], n, ring, place, per_unit
-        )  # fmt: skip
-    for r in range(fours, n_rows):
-        _deliver_one(traces.weight, rows[r], n, ring, place, per_unit)
+    _deliver_dense(traces.weight, rows, n_rows, n, ring, place, per_unit)
     for j in range(count):
         target = traces.active[start + j]
         lists.place[j] = u64(target - start)
         lists.amount[j] = depression_by(rules, traces, k, target, step)
-    if _is_simple(rules, k):
+    if simple:
         _depress_rows(traces.weight, rows, n_rows, lists.place, lists.amount, u64(count), rules.value, k)
         return n_rows * n
     for r in range(n_rows):
@@ -261,6 +332,7 @@ def arrive(model, ring, rules, traces, lists, learning, thread, step):
                 )  # fmt: skip
                 continue
             for logged in range(first_logged, last_logged):
+                _fetch_next(model, rules, traces, k, thread, logged, last_logged)
                 source = i64(traces.log_source[place_in_log(rules, k, logged)])
                 row = u64(model.projection_row[q] + source * n_threads + thread)
                 start, stop = u64(model.row_start[row]), u64(model.row_start[row + u64(1)])
@@ -269,7 +341,7 @@ def arrive(model, ring, rules, traces, lists, learning, thread, step):
                     stop = find_delay(synapse, start, stop, delay + 1, target_bits)
                 events += stop - start
                 arrived, x_pre = last_arrival(rules, traces, k, rules.source_start[k] + source, delay, step)
-                if learning and simple and arrived > NEVER:
+                if learning and simple:
                     _arrive_simply(
                         rules, traces, lists, k, synapse, start, stop, shift, target_mask, targets - first_target,
                         ring, slot, per_unit, arrived, x_pre, step,

@@ -62,6 +62,8 @@ def numbers(
     array = as_floats(owner, name, value)
     if array.ndim and array.shape != shape:
         raise ValueError(f"{owner}: {name} has shape {array.shape}; it must be one number or have shape {shape}")
+    if array.size and (low <= array.min() if inclusive else low < array.min()) and np.abs(array).max() <= LARGEST:
+        return array  # as nearly always, and nan never
     good = ~np.isnan(array) if infinite else np.isfinite(array)
     if not good.all():
         allowed = "a number" if infinite else "finite"
@@ -119,6 +121,8 @@ def grid_steps(owner: str, name: str, times: Any, dt: float) -> NDArray[np.int64
 
 def grid_step(owner: str, name: str, time: Any, dt: float) -> int:
     """One time (ms) as whole steps."""
+    if isinstance(time, float) and 0.0 <= time < MAX_STEPS * dt and time == round(time / dt) * dt:
+        return round(time / dt)  # as nearly always
     steps = grid_steps(owner, name, time, dt)
     if steps.ndim:
         raise ValueError(f"{owner}: {name} has shape {steps.shape}; it must be one number")

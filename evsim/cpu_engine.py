@@ -1,5 +1,6 @@
 """The CPU engine's host side: a thread of the machine for each thread of the kernels."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,9 +11,11 @@ from evsim import learning_kernels
 from evsim.arrival_kernels import Lists, make_lists
 from evsim.build import Built
 from evsim.cpu_kernels import advance
+from evsim.jit import bind_kernel
 from evsim.layout import NO_EXCESS, Layout
 from evsim.learning import Rules, Traces
-from evsim.model import Model, SpikeRecord, State
+from evsim.model import GROUP, Model, SpikeRecord, State
+from evsim.poisson_kernels import PARTS
 
 ROWS = 512  # synapse rows a thread looks up before it delivers them
 
@@ -28,15 +31,16 @@ class CpuEngine:
         if built.learning:
             self._learning = [(rules, traces, make_lists(rules, traces)) for rules, traces in built.learning]
         self.record(built.model, built.state)
-        for t in range(self._threads):  # compiles the kernels, or loads them from the cache
-            advance(built.model, built.state, self._learning[t], *self._scratch[t], t, 0, 0)
+        self._bound: dict[Any, Callable[..., Any]] = {}
+        self.start(0, 0)
+        self._advance = bind_kernel(advance, self._arguments(0))  # compiles the kernel, or loads it from the cache
 
     def record(self, model: Model, state: State) -> None:
         """Use these from now on: the same arrays, with buffers for what is recorded."""
         self._model, self._state = model, state
 
     def change(self, **arrays: NDArray[Any]) -> None:
-        """Use these arrays of Model from now on."""
+        """Use these arrays of Model, of the types they have had, from now on."""
         self._model = self._model._replace(**arrays)
 
     def start(self, first_step: int, n_steps: int) -> None:
@@ -48,23 +52,21 @@ class CpuEngine:
 
         Raises RuntimeError where a multi-spike neuron would have spiked too often.
         """
-        arguments = [
-            (self._model, self._state, self._learning[t], *self._scratch[t], t, *self._chunk)
-            for t in range(self._threads)
-        ]
-        before = self._state.population_spikes.sum(axis=0)
-        others = [self._pool.submit(advance, *of_thread) for of_thread in arguments[1:]]
-        done = advance(*arguments[0])
+        self._spikes_before = self._state.population_spikes.copy()
+        others = [self._pool.submit(self._advance, *self._arguments(t)) for t in range(1, self._threads)]
+        done = self._advance(*self._arguments(0))
         for other in others:
             other.result()
         self._layout.check_excess(min(int(block[-1][0]) for block, _, _ in self._scratch))
-        most = self._state.population_spikes.sum(axis=0) - before
-        self._recorded = SpikeRecord(self._state.record_neuron, self._state.record_per_step, most)
         return int(done)
+
+    def _arguments(self, thread: int) -> tuple[Any, ...]:
+        return self._model, self._state, self._learning[thread], *self._scratch[thread], thread, *self._chunk
 
     def collect(self) -> SpikeRecord:
         """The spikes recorded in the chunk waited for; its frames are in State."""
-        return self._recorded
+        most = (self._state.population_spikes - self._spikes_before).sum(axis=0)
+        return SpikeRecord(self._state.record_neuron, self._state.record_per_step, most)
 
     def pull(self, *names: str) -> None:
         """Bring State up to date: it always is."""
@@ -97,22 +99,23 @@ class CpuEngine:
     def _each_thread(self, kernel: Any, *arguments: Any) -> None:
         """Run a kernel over each thread's plastic synapses."""
         calls = [(self._model, *learned[:2], *arguments) for learned in self._learning if learned is not None]
-        others = [self._pool.submit(kernel, *of_thread) for of_thread in calls[1:]]
+        if kernel not in self._bound and calls:
+            self._bound[kernel] = bind_kernel(kernel, calls[0])
+        others = [self._pool.submit(self._bound[kernel], *of_thread) for of_thread in calls[1:]]
         for of_thread in calls[:1]:
-            kernel(*of_thread)
+            self._bound[kernel](*of_thread)
         for other in others:
             other.result()
 
 
 def _scratch(state: State, layout: Layout) -> tuple[Any, ...]:
     """A thread's working arrays: of one block's update, its spikes per step of a window, rows about to be delivered."""
-    fired = np.zeros(layout.block, np.uint8)
     block = (
         np.zeros(layout.block, state.ring.dtype),
         np.zeros(layout.block, np.float32),
         np.zeros(layout.block, np.uint32),
-        fired,
-        fired.view(np.uint64),
+        np.zeros(layout.block, np.uint8),
+        np.zeros(layout.n_neurons * PARTS // GROUP, np.uint8),
         np.zeros(layout.block, np.float32),
         np.full(1, NO_EXCESS, np.int64),
     )

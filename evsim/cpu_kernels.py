@@ -10,11 +10,10 @@ what arrives in the same step is delivered before the next stage; all else after
 
 import numpy as np
 
-from evsim.arrival_kernels import arrive
+from evsim.arrival_kernels import arrive, fetch_row
 from evsim.dynamics import (
     MAX_SPIKES,
     adapted,
-    count_passed,
     count_spikes,
     decay_current,
     decay_theta,
@@ -23,16 +22,15 @@ from evsim.dynamics import (
     receive,
     reset,
 )
-from evsim.jit import atomic_add, atomic_load, compile_kernel, prefetch, register_jitable, yield_core
-from evsim.learning_kernels import note_posts, note_source, note_step
+from evsim.jit import atomic_add, atomic_load, compile_kernel, register_jitable, yield_core
+from evsim.lanes import MASK, trailing_zeros
+from evsim.learning_kernels import note_posts, note_sources, note_step
 from evsim.model import (
     COUPLING,
     DECAY,
     DRIVE,
     GAIN,
     JUMP,
-    KEY0,
-    KEY1,
     LEAK,
     N_STAGES,
     N_THREADS,
@@ -44,7 +42,7 @@ from evsim.model import (
     V_THRESHOLD,
     WINDOW,
 )
-from evsim.philox import PURPOSE_POISSON, philox
+from evsim.poisson_kernels import add_poissons, emit_poisson, interval, note_lit, spiking_of
 from evsim.tally import spike_hash
 
 f32 = np.float32
@@ -72,70 +70,20 @@ def _meet(barrier, n_threads):
 
 
 @register_jitable
-def _interval(change_step, first, stop, step):
-    """Which of the intervals that begin at change_step[first:stop] holds `step`; -1 before the first."""
-    low, high = first, stop
-    while low < high:
-        middle = (low + high) >> 1
-        if change_step[middle] <= step:
-            low = middle + 1
-        else:
-            high = middle
-    return low - first - 1
-
-
-@register_jitable
-def _fill_words(word, first_group, n_groups, step, stimulus, key0, key1):
-    """Uniform 32-bit words for the neurons of whole groups, at one step."""
-    for g in range(n_groups):
-        call = (first_group + g) * u64(32)
-        at = g * u64(128)
-        for c in range(u64(32)):
-            x0, x1, x2, x3 = philox(
-                call + c,
-                step & u64(0xFFFFFFFF),
-                stimulus,
-                (step >> u64(32)) << u64(8) | u64(PURPOSE_POISSON),
-                key0,
-                key1,
-            )
-            word[at + c] = u32(x0)
-            word[at + u64(32) + c] = u32(x1)
-            word[at + u64(64) + c] = u32(x2)
-            word[at + u64(96) + c] = u32(x3)
-
-
-@register_jitable
-def _add_poisson(x, word, start, stop, base, threshold, row, n_thresholds, weight):
-    """x += weight * Poisson number of each neuron in [start, stop), all with the same row of thresholds."""
-    for i in range(start, stop):
-        x[i] += base * weight
-    for j in range(u64(0), n_thresholds, u64(4)):
-        t0, t1 = threshold[row, j], threshold[row, j + u64(1)]
-        t2, t3 = threshold[row, j + u64(2)], threshold[row, j + u64(3)]
-        for i in range(start, stop):
-            x[i] += weight * count_passed(word[i], t0, t1, t2, t3)
-
-
-@register_jitable
-def _add_poisson_classes(x, word, start, stop, rate_class, at, base, n_thresholds, threshold, weight):
-    """The same where each neuron has thresholds of its own: row rate_class[at + i - start]."""
-    for i in range(start, stop):
-        row = u64(rate_class[at + (i - start)])
-        n = base[row]
-        j = u64(0)
-        while j < u64(n_thresholds[row]) and word[i] > threshold[row, j]:
-            n += i32(1)
-            j += u64(1)
-        x[i] += n * weight
-
-
-@register_jitable
 def _take_input(ring, at, n, x):
     """Move a block's arrived input out of the ring."""
     for i in range(n):
         x[i] = ring[at + i]
         ring[at + i] = 0
+
+
+@register_jitable
+def _take_delta(ring, at, value, at_drive, at_jump, n, unit, drive):
+    """All of the next two at once, for neurons with one delta receptor that only spikes arrive at."""
+    for i in range(n):
+        x = f32(ring[at + i]) * unit
+        ring[at + i] = 0
+        drive[i] = receive(value[at_drive + i], f32(0.0), x, f32(0.0), value[at_jump + i])
 
 
 @register_jitable
@@ -228,7 +176,6 @@ def _emit(
     at,
     n,
     fired,
-    eights,
     amount,
     at_amount,
     value,
@@ -243,23 +190,20 @@ def _emit(
     checksum,
     neuron_spikes,
 ):
-    """Reset the neurons that fired, to or by `amount`, and append each spike to spikes[w]; (new count, checksum).
-
-    `eights` is `fired` read eight at a time: most are zero.
-    """
-    for eight in range((n + u64(7)) >> u64(3)):
-        if eights[eight] == u64(0):
-            continue
-        for i in range(eight << u64(3), min((eight << u64(3)) + u64(8), n)):
-            if fired[i] != u8(0):
-                neuron, n_spikes = at + i, i32(fired[i])
-                v[neuron] = reset(v[neuron], amount[at_amount + i], soft, n_spikes)
-                refractory[neuron] = i32(value[at_refractory + i])
-                for _ in range(n_spikes):
-                    spikes[w, u64(count)] = u32(neuron)
-                    count += 1
-                neuron_spikes[neuron] += n_spikes
-                checksum += spike_hash(step, neuron - start, p) * u64(n_spikes)
+    """Reset the neurons that fired, to or by `amount`, and append each spike to spikes[w]; (new count, checksum)."""
+    for first in range(u64(0), n, u64(MASK)):
+        spiking = spiking_of(fired, first, n)
+        while spiking != u64(0):
+            i = first + trailing_zeros(spiking)
+            spiking &= spiking - u64(1)
+            neuron, n_spikes = at + i, i32(fired[i])
+            v[neuron] = reset(v[neuron], amount[at_amount + i], soft, n_spikes)
+            refractory[neuron] = i32(value[at_refractory + i])
+            for _ in range(n_spikes):
+                spikes[w, u64(count)] = u32(neuron)
+                count += 1
+            neuron_spikes[neuron] += n_spikes
+            checksum += spike_hash(step, neuron - start, p) * u64(n_spikes)
     return count, checksum
 
 
@@ -275,7 +219,7 @@ def _record_block(model, state, p, first, stop, step, frame_step, v_pre, input_s
         )
         row = state.frame_start[probe] + frame * (end - start)
         variable = model.probe_variable[probe]
-        at = start + _interval(model.probe_neuron, start, end, first - 1) + 1
+        at = start + interval(model.probe_neuron, start, end, first - 1) + 1
         while at < end and model.probe_neuron[at] < stop:
             i = model.probe_neuron[at]
             if variable == -1:
@@ -292,7 +236,7 @@ def _record_block(model, state, p, first, stop, step, frame_step, v_pre, input_s
 def _add_currents(model, p, first, stop, step, drive):
     """Add what the injected currents give neurons [first, stop) of population p in this step."""
     for c in range(model.current_start[p], model.current_start[p + 1]):
-        row = _interval(model.current_change_step, model.current_change[c], model.current_change[c + 1], step)
+        row = interval(model.current_change_step, model.current_change[c], model.current_change[c + 1], step)
         a, b = max(first, model.current_range[c, 0]), min(stop, model.current_range[c, 1])
         if row < 0 or a >= b:
             continue
@@ -301,31 +245,6 @@ def _add_currents(model, p, first, stop, step, drive):
         at += model.current_value_step[c, 1] * (a - model.current_range[c, 0])
         for i in range(u64(b - a)):
             drive[u64(a - first) + i] += model.current_value[u64(at) + stride * i]
-
-
-@register_jitable(forceinline=True)
-def _add_poissons(model, p, k, first, stop, step, word, x):
-    """Add the Poisson input of receptor k to x, for neurons [first, stop) of population p in this step."""
-    for s in range(model.poisson_start[p], model.poisson_start[p + 1]):
-        row = _interval(model.poisson_change_step, model.poisson_change[s], model.poisson_change[s + 1], step)
-        a, b = max(first, model.poisson_range[s, 0]), min(stop, model.poisson_range[s, 1])
-        if model.poisson_receptor[s] != k or row < 0 or a >= b:
-            continue
-        n_groups = u64((stop - first + 127) >> 7)
-        key0, key1 = u64(model.scalars[KEY0]), u64(model.scalars[KEY1])
-        _fill_words(word, u64(first >> 7), n_groups, u64(step), u64(model.poisson_index[s]), key0, key1)
-        start, end = u64(a - first), u64(b - first)
-        at = model.poisson_class_start[s] + row * model.poisson_class_step[s, 0]
-        if model.poisson_class_step[s, 1] == 0:
-            one = u64(model.poisson_class[u64(at)])
-            n_thresholds = u64(model.poisson_n_thresholds[one])
-            base, threshold = model.poisson_base[one], model.poisson_threshold
-            _add_poisson(x, word, start, end, base, threshold, one, n_thresholds, model.poisson_weight[s])
-        else:
-            _add_poisson_classes(
-                x, word, start, end, model.poisson_class, u64(at + a - model.poisson_range[s, 0]),
-                model.poisson_base, model.poisson_n_thresholds, model.poisson_threshold, model.poisson_weight[s],
-            )  # fmt: skip
 
 
 @register_jitable
@@ -339,7 +258,7 @@ def _is_probed(model, p):
 @register_jitable(forceinline=True)
 def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, chunk_start, counts, spikes, checksum):
     """Advance neurons [first, stop) of population p through n_steps; returns the checksum of their spikes."""
-    x, drive, word, fired, fired_eights, adapted_threshold, excess = scratch
+    x, drive, word, fired, _, adapted_threshold, excess = scratch
     v, refractory, current, ring = state.neuron_v, state.neuron_refractory, state.input_current, state.ring
     value, unit = model.parameter_value, model.input_unit
     start, stride = model.parameter_start, model.parameter_step
@@ -362,20 +281,26 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
     target_bits, ring_mask = u64(model.scalars[TARGET_BITS]), u64(model.scalars[RING_MASK])
     has_currents = model.current_start[p + 1] > model.current_start[p]
     has_poissons = model.poisson_start[p + 1] > model.poisson_start[p]
+    only_delta = n_receptors == 1 and start[p, DECAY] < 0 and not has_poissons and not has_currents
     has_probes = _is_probed(model, p)
     n = u64(stop - first)
     neuron = population_start + u64(first)
     for w in range(u64(n_steps)):
         step = first_step + i64(w)
-        for i in range(n):
-            drive[i] = value[at_drive + i]
+        slot = (u64(step) << target_bits) & ring_mask
+        if only_delta:
+            at_jump = u64(start[p, JUMP] + stride[p, JUMP] * first)
+            _take_delta(ring, slot + u64(first_input), value, at_drive, at_jump, n, unit[p, 0], drive)
+        else:
+            for i in range(n):
+                drive[i] = value[at_drive + i]
         if has_currents:
             _add_currents(model, p, first, stop, step, drive)
-        for k in range(n_receptors):
+        for k in range(0 if only_delta else n_receptors):
             at = u64(first_input + k * input_size)
-            _take_input(ring, ((u64(step) << target_bits) & ring_mask) + at, n, x)
+            _take_input(ring, slot + at, n, x)
             if has_poissons:
-                _add_poissons(model, p, k, first, stop, step, word, x)
+                add_poissons(model, p, k, first, stop, step, word, x)
             j = 4 * k
             at_jump = u64(start[p, JUMP + j] + stride[p, JUMP + j] * first)
             if start[p, DECAY + j] < 0:  # a delta synapse
@@ -407,44 +332,11 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
             if theta_plus != 0.0 and learning:
                 _raise_thresholds(state.neuron_theta, neuron, n, fired, theta_plus)
             counts[w], checksum = _emit(
-                v, refractory, neuron, n, fired, fired_eights, amount, at_amount, value, at_refractory, soft, spikes,
+                v, refractory, neuron, n, fired, amount, at_amount, value, at_refractory, soft, spikes,
                 w, counts[w], u64(step), u64(p), population_start, checksum, state.neuron_spikes,
             )  # fmt: skip
         if has_probes:
             _record_block(model, state, p, first, stop, step, chunk_start, drive, input_size)
-    return checksum
-
-
-@register_jitable(forceinline=True)
-def _emit_poisson(model, state, scratch, p, first, stop, first_step, n_steps, counts, spikes, checksum):
-    """Advance neurons [first, stop) of population p, which spike whenever their only Poisson stimulus does."""
-    word, fired, eights = scratch[2], scratch[3], scratch[4]
-    s = model.population_poisson[p]
-    key0, key1 = u64(model.scalars[KEY0]), u64(model.scalars[KEY1])
-    population_start = u64(model.population_start[p])
-    one_rate = model.poisson_class_step[s, 1] == 0
-    at = u64(model.poisson_class_start[s] + (0 if one_rate else first))
-    n = u64(stop - first)
-    for w in range(u64(n_steps)):
-        step = u64(first_step + i64(w))
-        _fill_words(word, u64(first >> 7), (n + u64(127)) >> u64(7), step, u64(model.poisson_index[s]), key0, key1)
-        if one_rate:
-            threshold = model.poisson_first[at]
-            for i in range(n):
-                fired[i] = u8(word[i] > threshold)
-        else:
-            for i in range(n):
-                fired[i] = u8(word[i] > model.poisson_first[at + i])
-        for eight in range((n + u64(7)) >> u64(3)):
-            if eights[eight] == u64(0):
-                continue
-            for i in range(eight << u64(3), min((eight << u64(3)) + u64(8), n)):
-                if fired[i] != u8(0):
-                    neuron = population_start + u64(first) + i
-                    spikes[w, u64(counts[w])] = u32(neuron)
-                    counts[w] += 1
-                    state.neuron_spikes[neuron] += 1
-                    checksum += spike_hash(step, neuron - population_start, u64(p))
     return checksum
 
 
@@ -453,7 +345,7 @@ def _emit_trains(model, state, p, first_step, n_steps, counts, spikes, checksum)
     """Append the explicit spikes of source population p."""
     at = (
         model.train_start[p]
-        + _interval(model.train_step, model.train_start[p], model.train_start[p + 1], first_step - 1)
+        + interval(model.train_step, model.train_start[p], model.train_start[p + 1], first_step - 1)
         + 1
     )
     while at < model.train_start[p + 1] and model.train_step[at] < first_step + n_steps:
@@ -486,16 +378,6 @@ def _record_spikes(model, state, thread, first, n_steps, counts, spikes, used):
 
 
 @register_jitable
-def _fetch_row(synapse, weight, start, stop, uniform, shift):
-    """Ask for the first lines of a row that is delivered soon: rows lie anywhere in memory."""
-    end = min(stop, start + u64(512))
-    for s in range(start, end, u64(16)):
-        prefetch(synapse, s)
-        if not uniform:
-            prefetch(weight, s + shift)
-
-
-@register_jitable
 def _add_run(model, ring, q, place, n, weight_at):
     """Add the weights of a run, whose n targets follow one another, to the ring from `place` on."""
     if model.projection_uniform[q]:
@@ -523,7 +405,7 @@ def _deliver_rows(model, ring, n_rows, row_start, row_stop, row_base, row_weight
         ahead = r + u64(2)
         if ahead < n_rows:
             q = row_projection[ahead]
-            _fetch_row(synapse, weight, row_start[ahead], row_stop[ahead], uniform[q], row_weight[ahead])
+            fetch_row(synapse, weight, row_start[ahead], row_stop[ahead], uniform[q], row_weight[ahead])
         q, base, at = row_projection[r], row_base[r], row_weight[r]
         if row_step[q] == 0:
             if row_start[r] < row_stop[r]:
@@ -560,36 +442,41 @@ def _deliver_window(model, state, learned, rows, thread, parity, turn, first_ste
             first = u64(state.spike_offset[t])
             stop = first + u64(state.window_count[turn, w, t * u64(8)])
             first += u64(state.window_count[turn, w, t * u64(8) + u64(1)])
-            p = 0
-            for j in range(first, stop):
-                neuron = i64(state.window_spike[parity, w, j])
+            spikes, p = state.window_spike[parity, w], 0
+            while first < stop:
+                neuron = i64(spikes[first])
                 if neuron < model.population_start[p]:
                     p = 0
                 while neuron >= model.population_start[p + 1]:
                     p += 1
+                end = first + u64(1)  # the spikes of a population follow each other
+                while end < stop and neuron <= i64(spikes[end]) and i64(spikes[end]) < model.population_start[p + 1]:
+                    end += u64(1)
                 for q in range(model.outgoing_start[p], model.outgoing_start[p + 1]):
-                    if neuron < model.projection_source[q, 0] or neuron >= model.projection_source[q, 1]:
-                        continue
                     if (model.projection_same_step[q] == 1) != same_step:
                         continue
                     if learned is not None and learned[0].number[q] >= 0:
-                        source = neuron - model.projection_source[q, 0]
-                        note_source(learned[0], learned[1], learned[0].number[q], source, first_step + i64(w))
+                        note_sources(model, learned[0], learned[1], q, spikes, first, end, first_step + i64(w))
                         continue
-                    source = neuron - model.projection_source[q, 0]
-                    row = u64(model.projection_row[q] + source * model.projection_row_step[q]) + thread
-                    row_start[n_rows] = model.row_start[row]
-                    row_stop[n_rows] = model.row_start[row + u64(1)]
-                    row_base[n_rows] = base
-                    if model.projection_target[q] >= 0:
-                        row_base[n_rows] += u64(model.source_target[u64(model.projection_target[q] + source)])
-                    row_weight[n_rows] = u64(model.projection_weight[q] + source * model.projection_weight_step[q])
-                    row_projection[n_rows] = q
-                    events += row_stop[n_rows] - row_start[n_rows]
-                    n_rows += u64(1)
-                    if n_rows == u64(row_start.size):
-                        _deliver_rows(model, state.ring, n_rows, *rows)
-                        n_rows = u64(0)
+                    low, high = model.projection_source[q, 0], model.projection_source[q, 1]
+                    for j in range(first, end):
+                        source = i64(spikes[j]) - low
+                        if source < 0 or source >= high - low:
+                            continue
+                        row = u64(model.projection_row[q] + source * model.projection_row_step[q]) + thread
+                        row_start[n_rows] = model.row_start[row]
+                        row_stop[n_rows] = model.row_start[row + u64(1)]
+                        row_base[n_rows] = base
+                        if model.projection_target[q] >= 0:
+                            row_base[n_rows] += u64(model.source_target[u64(model.projection_target[q] + source)])
+                        row_weight[n_rows] = u64(model.projection_weight[q] + source * model.projection_weight_step[q])
+                        row_projection[n_rows] = q
+                        events += row_stop[n_rows] - row_start[n_rows]
+                        n_rows += u64(1)
+                        if n_rows == u64(row_start.size):
+                            _deliver_rows(model, state.ring, n_rows, *rows)
+                            n_rows = u64(0)
+                first = end
     _deliver_rows(model, state.ring, n_rows, *rows)
     if learned is not None and not same_step:
         note_step(learned[0], learned[1], first_step + n_steps)
@@ -620,7 +507,7 @@ def _update(model, state, learned, scratch, thread, stage, first_step, n_steps, 
                     checksum = _emit_trains(model, state, p, step, n, count, spike, checksum)
             elif model.population_poisson[p] >= 0 and not _is_probed(model, p):
                 for block in range(first, stop, size):
-                    checksum = _emit_poisson(
+                    checksum = emit_poisson(
                         model, state, scratch, p, block, min(block + size, stop), step, n, count, spike, checksum
                     )  # fmt: skip
             else:
@@ -649,6 +536,7 @@ def advance(model, state, learned, scratch, counts, rows, thread, chunk_start, n
     used = u64(0)
     checksum, events = u64(0), u64(0)
     done = 0
+    note_lit(model, thread, scratch[4])
     parity, turn = i64(0), i64(0)  # not plain 0, which is a type of its own: callees would be compiled twice
     while done < n_steps:
         first_step = chunk_start + done

@@ -1,4 +1,4 @@
-"""Vectors of the processor's, whatever their width, on parts of arrays: the dense additions of layered networks.
+"""Vectors of the processor's, whatever their width, on parts of arrays: dense additions, masks.
 
 A loop over entries would do the same, but the compiler would have to prove that its arrays do not overlap, and to treat
 what is left over at its end. What these read and write must lie within the arrays. A variable of kernels may be
@@ -23,8 +23,8 @@ LANES = 16  # int32 or float32: a cache line
 MASK = 64  # entries that a mask has bits for
 
 __all__ = [
-    "LANES", "MASK", "add_lanes", "load_lanes", "mask_nonzero", "plus", "plus_times", "pool_lanes", "store_lanes",
-    "trailing_zeros",
+    "LANES", "MASK", "add_lanes", "add_rounded_lanes", "load_lanes", "mask_nonzero", "plus", "plus_times", "pool_lanes",
+    "store_lanes", "trailing_zeros",
 ]  # fmt: skip
 
 
@@ -118,6 +118,31 @@ def add_lanes(_typing_context, total, at, weight, rows, times, offset):  # type:
 
     index = numba.types.uint64
     return numba.types.void(total, index, weight, rows, times, index), codegen
+
+
+@intrinsic
+def add_rounded_lanes(_typing_context, total, at, source, rows, factor, offset):  # type: ignore[no-untyped-def]
+    """total[at:] += the sum over j of round(factor * source[rows[j] + offset:]), LANES float32 to int32 or int64."""
+    integer = ir.IntType(total.dtype.bitwidth)
+    vector, integers = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(integer, LANES)
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        _, at, _, rows, factor, offset = arguments
+        kind = ir.FunctionType(integers, [vector])
+        name = f"llvm.lrint.v{LANES}i{integer.width}.v{LANES}f32"
+        to_integers = cgutils.get_or_insert_function(builder.module, kind, name)
+        target = _lanes(context, builder, signature, arguments, 0, at, integers)
+        sums = builder.load(target, align=4)
+        factors = _in_all_lanes(builder, factor, vector)
+        for j in range(len(signature.args[3])):
+            row = builder.add(builder.extract_value(rows, j), offset)
+            terms = builder.load(_lanes(context, builder, signature, arguments, 2, row, vector), align=4)
+            sums = builder.add(sums, builder.call(to_integers, [builder.fmul(terms, factors)]))
+        builder.store(sums, target, align=4)
+        return context.get_dummy_value()
+
+    index = numba.types.uint64
+    return numba.types.void(total, index, source, rows, factor, index), codegen
 
 
 @intrinsic

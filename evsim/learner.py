@@ -17,7 +17,14 @@ class Learner:
 
     def __init__(self, built: Built, engine: Any) -> None:
         self._engine, self._learning, self._flag = engine, built.learning, built.state.learning
-        self._totals: dict[int, NDArray[np.float64]] = {}
+        self._totals: dict[int, bytes] = {}
+        self._frozen: list[int] = []  # projections whose changes act at the end of a run
+        self._per_unit: list[float] = []  # of each projection, see normalize
+        if built.learning:
+            rules = built.learning[0][0]
+            self._frozen = [int(k) for k in np.flatnonzero(rules.option[:, FROZEN])]
+            largest = np.abs(rules.value[:, [W_MIN, W_MAX]]).max(axis=1)
+            self._per_unit = [2.0 ** (SUM_BITS - math.ceil(math.log2(w))) for w in largest]
         self._settled = -1  # the step up to which all weights are up to date; -1: not known
         if built.learning:
             self.settle(0)  # compiles, or loads, the kernels
@@ -44,24 +51,22 @@ class Learner:
 
     def apply(self, step: int) -> None:
         """At the end of a run: let the changes act that rules with apply="run" have kept back."""
-        frozen = self._learning[0][0].option[:, FROZEN] == 1 if self._learning else np.zeros(0, bool)
-        if frozen.any():
+        if self._frozen:
             self.settle(step)
-            for k in np.flatnonzero(frozen):
-                self._engine.apply_changes(int(k))
+            for k in self._frozen:
+                self._engine.apply_changes(k)
 
     def normalize(self, q: int, total: NDArray[np.float64], step: int) -> None:
         """Scale the weights into each target of projection q (its place in Model) to sum to total (n_targets,)."""
         self.settle(step)
         rules = self._learning[0][0]
         k = int(rules.number[q])
-        if not np.array_equal(self._totals.get(k, ()), total):
-            self._totals[k] = total
+        if self._totals.get(k) != total.tobytes():
+            self._totals[k] = total.tobytes()
             self._engine.pull_traces()
             self._learning[0][1].touched[rules.target_start[k] : rules.target_start[k + 1]] = 1
             self._engine.push_traces()
-        largest = np.abs(rules.value[k, [W_MIN, W_MAX]]).max()
-        self._engine.normalize(k, total, 2.0 ** (SUM_BITS - math.ceil(math.log2(largest))))
+        self._engine.normalize(k, total, self._per_unit[k])
 
     def overwrite(self, q: int, places: NDArray[np.int64], weight: NDArray[np.float32], step: int) -> None:
         """Give synapses of projection q, by their places in Traces.weight, other weights from `step` on."""
@@ -79,7 +84,6 @@ class Learner:
         self._engine.pull_traces()
         for _, traces in self._learning:
             traces.post_last[:] = NEVER
-            traces.post_due[:] = NEVER
             traces.settled[:] = step
             for array in (traces.pre_count, traces.post_trace, traces.post_count, traces.settled_count):
                 array[:] = 0

@@ -3,8 +3,9 @@
 Weights are brought up to date when they are used. A spike of the source of a row changes its weights when it arrives,
 together with what the postsynaptic spikes since the arrival before it add; the spikes of a target are remembered
 until then, the last HISTORY of them. Should a target spike more often than that between two arrivals, its column
-(all synapses into it) is settled: brought up to date at once. So the work is rows at presynaptic spikes, and a
-column at most every DUE postsynaptic ones.
+(all synapses into it) is settled: brought up to date at once, but for the last LEFT spikes, so that only the weights
+at which no spike has arrived for so long are looked at. So the work is rows at presynaptic spikes, and the sources of
+a column at most every DUE - LEFT postsynaptic ones.
 """
 
 from typing import Any, NamedTuple
@@ -13,8 +14,9 @@ import numpy as np
 
 from evsim.model import F4, I8, U1, U4
 
-HISTORY = 16  # spikes of a target that are remembered; a power of two
+HISTORY = 32  # spikes of a target that are remembered; a power of two
 DUE = HISTORY - 2  # of these, how many a column may be behind
+LEFT = 8  # and how many it may still be behind once it is settled
 TABLE = 1024  # pieces of a tabulated weight dependence
 NEVER = -(2**60)  # the step of a spike that has not been
 
@@ -71,14 +73,18 @@ class Traces(NamedTuple):
     log_source: U4  # sources that spiked, by step
     log_first: I8  # (n_plastic, steps) where a step begins in the log
     log_count: I8  # (n_plastic,) spikes so far
+    # (DUE, n_targets) the last spikes, the latest first: the first row is post_last. Those that all weights of the
+    # column know of are not among them, or are before settled_all. A GPU leaves it as it is; it stands before post_last
+    # so that what is copied back last is right
+    post_due: I8
     post_last: I8  # (n_targets,) step of the last spike
     post_trace: F4  # (n_targets,) the trace right after it
     post_count: I8  # (n_targets,) spikes so far
     post_step: I8  # (n_targets, HISTORY)
     post_value: F4  # (n_targets, HISTORY)
-    post_due: I8  # (DUE, n_targets) the last spikes that not all weights of the column know of, the latest first
     settled: I8  # (n_targets,) spikes before this step have changed the weights of the column
     settled_count: I8  # (n_targets,) how many there were
+    settled_all: I8  # (1,) spikes before this step have changed all weights
     active: I8  # (n_targets,) of dense projections the targets that have spiked since the traces were reset, the latest
     # first; those of projection k from own_target[k, 0] on
     active_count: I8  # (n_plastic,)

@@ -22,18 +22,20 @@ from evsim.plastic_dynamics import (
     place_of_step,
     scale,
     settle_synapse,
+    settled_until,
 )
 
 i64 = np.int64
 u32 = np.uint32
+u64 = np.uint64
 
 
 @register_jitable(forceinline=True)
-def _settle_column(model, rules, traces, k, target, before):
+def _settle_column(model, rules, traces, k, target, before, until, left):
     """Bring the synapses into a target up to date."""
     if is_behind(rules, traces, k, target):
         for c in range(rules.column_start[target], rules.column_start[target + 1]):
-            settle_synapse(model, rules, traces, k, target, c, before)
+            settle_synapse(model, rules, traces, k, target, c, before, until, left)
 
 
 @register_jitable(forceinline=True)
@@ -49,15 +51,7 @@ def _settle_rows(model, rules, traces, k, before):
         for j in range(start, start + traces.active_count[k]):
             target = traces.active[j]
             if is_behind(rules, traces, k, target):
-                catch_up_at(rules, traces, k, target, row + (target - start), arrived, x_pre)
-
-
-@register_jitable(forceinline=True)
-def _mark(traces, target, before):
-    """Note that all weights of a column know of the spikes before a step."""
-    for j in range(target, DUE * traces.post_last.size, traces.post_last.size):
-        traces.post_due[j] = NEVER
-    mark_settled(traces, target, before)
+                catch_up_at(rules, traces, k, target, row + (target - start), arrived, x_pre, i64(0))
 
 
 @register_jitable(forceinline=True)
@@ -87,13 +81,15 @@ def note_posts(model, rules, traces, learning, p, spikes, first, stop, step):
             if rules.dense[k] == 1:
                 _put_first(traces, k, rules.own_target[k, 0], target)
             stride = traces.post_last.size
-            for d in range(DUE - 1, 0, -1):
+            for d in range(min(traces.post_count[target] - traces.settled_count[target], i64(DUE - 1)), 0, -1):
                 traces.post_due[d * stride + target] = traces.post_due[(d - 1) * stride + target]
-            traces.post_due[target] = step
             if note_post(rules, traces, k, target, step):
+                until, left = settled_until(rules, traces, k, target, step)
                 if learning:
-                    _settle_column(model, rules, traces, k, target, step + 1)
-                _mark(traces, target, step + 1)
+                    _settle_column(model, rules, traces, k, target, step + 1, until, left)
+                for d in range(max(left, i64(1)), DUE):
+                    traces.post_due[d * stride + target] = NEVER
+                mark_settled(traces, target, until, left)
 
 
 @register_jitable(forceinline=True)
@@ -104,11 +100,17 @@ def note_step(rules, traces, step):
 
 
 @register_jitable(forceinline=True)
-def note_source(rules, traces, k, source, step):
-    """Remember a spike of a projection's source, which will arrive after the delays of its synapses."""
-    traces.log_source[place_in_log(rules, k, traces.log_count[k])] = u32(source)
-    traces.log_count[k] += 1
-    note_pre(rules, traces, k, source, step)
+def note_sources(model, rules, traces, q, spikes, first, stop, step):
+    """Remember spikes[first:stop] of the sources of projection q, which will arrive after its delays."""
+    k, low, high = u64(rules.number[q]), model.projection_source[q, 0], model.projection_source[q, 1]
+    count = traces.log_count[k]
+    for j in range(first, stop):
+        source = i64(spikes[j]) - low
+        if source >= 0 and source < high - low:
+            traces.log_source[place_in_log(rules, k, count)] = u32(source)
+            note_pre(rules, traces, k, source, step)
+            count += 1
+    traces.log_count[k] = count
 
 
 @compile_kernel
@@ -120,9 +122,10 @@ def settle_all(model, rules, traces, learning, before):
             _settle_rows(model, rules, traces, k, before)
         elif learning:
             for target in range(start, stop):
-                _settle_column(model, rules, traces, k, target, before)
+                _settle_column(model, rules, traces, k, target, before, before, i64(0))
         for target in range(start, stop):
-            _mark(traces, target, before)
+            mark_settled(traces, target, before, i64(0))
+    traces.settled_all[0] = before
 
 
 @compile_kernel

@@ -76,7 +76,7 @@ def learning_bytes(projection: Projection, layout: Layout, dt: float) -> int:
     pre_bits, log_bits = _history_bits(projection, layout, dt)
     each = 12 if projection.plasticity.apply == "run" else 8  # column_synapse, column_source, change
     sources = len(projection.source) * (8 + (12 << pre_bits)) + (4 << log_bits) + (8 << _bits(_span(layout) + 1))
-    targets = len(projection.target) * (45 + 8 * DUE + 12 * HISTORY + 8 * layout.n_threads)
+    targets = len(projection.target) * (37 + 8 * DUE + 12 * HISTORY + 8 * layout.n_threads)
     return round(projection.expected_synapses()) * each + sources * layout.n_threads + targets
 
 
@@ -134,15 +134,16 @@ def _shared_traces(model: Model, plastic: list[Projection], n_targets: int) -> d
     """What belongs to synapses and targets."""
     frozen = any(q.plasticity is not None and q.plasticity.apply == "run" for q in plastic)
     weight = model.synapse_weight.view(np.float32)
+    post_due = np.full(DUE * n_targets, NEVER, np.int64)
     return {
         "weight": weight,
         "change": np.zeros(weight.size if frozen else 0, np.float32),
-        "post_last": np.full(n_targets, NEVER, np.int64),
+        "post_last": post_due[:n_targets],
         "post_trace": np.zeros(n_targets, np.float32),
         "post_count": np.zeros(n_targets, np.int64),
         "post_step": np.full(n_targets * HISTORY, NEVER, np.int64),
         "post_value": np.zeros(n_targets * HISTORY, np.float32),
-        "post_due": np.full(DUE * n_targets, NEVER, np.int64),
+        "post_due": post_due,
         "settled": np.zeros(n_targets, np.int64),
         "settled_count": np.zeros(n_targets, np.int64),
         "active": np.zeros(n_targets, np.int64),
@@ -160,6 +161,7 @@ def _own_traces(rules: dict[str, Any], slot_bits: int) -> dict[str, Any]:
         "log_source": np.zeros(rules["log_start"][-1], np.uint32),
         "log_first": np.zeros(n_plastic << slot_bits, np.int64),
         "log_count": np.zeros(n_plastic, np.int64),
+        "settled_all": np.zeros(1, np.int64),
         "active_count": np.zeros(n_plastic, np.int64),
     }
 

@@ -10,6 +10,7 @@ from evsim.learning import (
     DUE,
     FROZEN,
     HISTORY,
+    LEFT,
     MINUS_0,
     NEAREST,
     NEVER,
@@ -46,27 +47,28 @@ def dependence(w, value, k, constant, table, at):
 
 
 @register_jitable(forceinline=True)
-def catch_up(rules, traces, k, target, w, sum_of, arrived, x_pre):
+def catch_up(rules, traces, k, target, w, sum_of, arrived, x_pre, left):
     """What the spikes of `target` since a synapse's last arrival make of its weight, or of the sum of its changes.
 
     `arrived` is the step of that arrival (NEVER: none yet) and x_pre the presynaptic trace right after it; w is the
-    weight that changes depend on, and sum_of what they are added to.
+    weight that changes depend on, and sum_of what they are added to. The last `left` spikes are for later.
     """
     value, together, frozen = rules.value, rules.option[k, TOGETHER] == 1, rules.option[k, FROZEN] == 1
     plus_at, minus_at = rules.table_start[k, 0], rules.table_start[k, 1]
     settled = traces.settled[target]
     pending = together and arrived >= settled and arrived > NEVER
     lowest = max(arrived + 1 if together else arrived, settled)
-    count, first = traces.post_count[target], target * HISTORY
+    n_spikes, first = traces.post_count[target], target * HISTORY
+    count = n_spikes - left
     j = count
-    while j > 0 and count - j < HISTORY and traces.post_step[first + ((j - 1) & (HISTORY - 1))] >= lowest:
+    while j > 0 and n_spikes - j < HISTORY and traces.post_step[first + ((j - 1) & (HISTORY - 1))] >= lowest:
         j -= 1
     if pending and j > 0:
         at = first + ((j - 1) & (HISTORY - 1))
         since = arrived - traces.post_step[at]
-        left = decayed(rules.post_decay, rules.post_decay_start[k], rules.post_decay_start[k + 1], since)
+        decay = decayed(rules.post_decay, rules.post_decay_start[k], rules.post_decay_start[k + 1], since)
         f_minus = dependence(w, value, k, MINUS_0, rules.table, minus_at)
-        sum_of = depress(sum_of, depression(traces.post_value[at], left, value[k, A_MINUS]), f_minus)
+        sum_of = depress(sum_of, depression(traces.post_value[at], decay, value[k, A_MINUS]), f_minus)
         if since == 0:
             f_plus = dependence(w, value, k, PLUS_0, rules.table, plus_at)
             sum_of = potentiate(sum_of, x_pre, f32(1.0), value[k, X_TARGET], value[k, A_PLUS], f_plus)
@@ -74,11 +76,11 @@ def catch_up(rules, traces, k, target, w, sum_of, arrived, x_pre):
             sum_of = w = clamp(sum_of, value[k, W_MIN], value[k, W_MAX])
     while j < count:
         since = traces.post_step[first + (j & (HISTORY - 1))] - arrived
-        left = f32(0.0)
+        decay = f32(0.0)
         if arrived > NEVER:
-            left = decayed(rules.pre_decay, rules.pre_decay_start[k], rules.pre_decay_start[k + 1], since)
+            decay = decayed(rules.pre_decay, rules.pre_decay_start[k], rules.pre_decay_start[k + 1], since)
         f_plus = dependence(w, value, k, PLUS_0, rules.table, plus_at)
-        sum_of = potentiate(sum_of, x_pre, left, value[k, X_TARGET], value[k, A_PLUS], f_plus)
+        sum_of = potentiate(sum_of, x_pre, decay, value[k, X_TARGET], value[k, A_PLUS], f_plus)
         if not frozen:
             sum_of = w = clamp(sum_of, value[k, W_MIN], value[k, W_MAX])
         j += 1
@@ -89,24 +91,24 @@ def catch_up(rules, traces, k, target, w, sum_of, arrived, x_pre):
 def last_arrival(rules, traces, k, source, delay, before):
     """The latest arrival before a step over `delay`: (its step or NEVER, the trace right after it)."""
     bits = rules.pre_bits[k]
-    first = rules.pre_start[k] + ((source - rules.source_start[k]) << bits)
-    j = traces.pre_count[source] - 1
-    while j >= 0 and traces.pre_step[first + (j & ((1 << bits) - 1))] + delay >= before:
+    first, mask = rules.pre_start[k] + ((source - rules.source_start[k]) << bits), (i64(1) << bits) - 1
+    j = traces.pre_count[u64(source)] - 1
+    while j >= 0 and traces.pre_step[u64(first + (j & mask))] + delay >= before:
         j -= 1
     if j < 0:
         return i64(NEVER), f32(0.0)
-    at = first + (j & ((1 << bits) - 1))
+    at = u64(first + (j & mask))
     return traces.pre_step[at] + delay, traces.pre_value[at]
 
 
 @register_jitable(forceinline=True)
-def catch_up_at(rules, traces, k, target, at, arrived, x_pre):
+def catch_up_at(rules, traces, k, target, at, arrived, x_pre, left):
     """Let synapse `at` catch up: its weight, or the sum of its changes."""
     w = traces.weight[at]
     if rules.option[k, FROZEN] == 1:
-        traces.change[at] = catch_up(rules, traces, k, target, w, traces.change[at], arrived, x_pre)
+        traces.change[at] = catch_up(rules, traces, k, target, w, traces.change[at], arrived, x_pre, left)
     else:
-        traces.weight[at] = catch_up(rules, traces, k, target, w, w, arrived, x_pre)
+        traces.weight[at] = catch_up(rules, traces, k, target, w, w, arrived, x_pre, left)
 
 
 @register_jitable(forceinline=True)
@@ -114,7 +116,7 @@ def update_before(rules, traces, k, target, at, arrived, x_pre):
     """A spike arrives at synapse `at`: what the target's spikes since the last arrival have made of its weight."""
     together = rules.option[k, TOGETHER] == 1
     if traces.post_last[target] >= arrived or (together and arrived > NEVER):
-        catch_up_at(rules, traces, k, target, at, arrived, x_pre)
+        catch_up_at(rules, traces, k, target, at, arrived, x_pre, i64(0))
 
 
 @register_jitable(forceinline=True)
@@ -157,22 +159,43 @@ def may_learn(rules, k, arrived):
 
 
 @register_jitable(forceinline=True)
-def settle_synapse(model, rules, traces, k, target, c, before):
-    """Bring entry c of a target's column up to date: spikes and arrivals before a step."""
+def settle_synapse(model, rules, traces, k, target, c, before, until, left):
+    """Bring entry c of a target's column up to date: arrivals before a step, and spikes before the step `until`.
+
+    The `left` spikes from then on are for later. A synapse at which a spike has arrived since then knows of all others.
+    """
     synapse = rules.first_synapse[k] + i64(rules.column_synapse[c])
-    at = synapse + model.projection_weight[rules.projection[k]]
     source = rules.source_start[k] + i64(rules.column_source[c])
-    delay = i64(u64(model.synapse[synapse]) >> u64(model.scalars[TARGET_BITS]))
+    delay = rules.delay[rules.delay_start[k]]
+    if rules.delay_start[k + 1] - rules.delay_start[k] > 1:
+        delay = i64(u64(model.synapse[synapse]) >> u64(model.scalars[TARGET_BITS]))
     arrived, x_pre = last_arrival(rules, traces, k, source, delay, before)
-    if may_learn(rules, k, arrived):
-        catch_up_at(rules, traces, k, target, at, arrived, x_pre)
+    if arrived < until and may_learn(rules, k, arrived):
+        at = synapse + model.projection_weight[rules.projection[k]]
+        catch_up_at(rules, traces, k, target, at, arrived, x_pre, left)
 
 
 @register_jitable(forceinline=True)
-def mark_settled(traces, target, before):
-    """Note that the column of a target is up to date."""
-    traces.settled[target] = before
-    traces.settled_count[target] = traces.post_count[target]
+def settled_until(rules, traces, k, target, step):
+    """How far a column is settled whose history is full in `step`: (the first step, and how many spikes, left out).
+
+    With TOGETHER, where arrivals wait for the next spike, none are.
+    """
+    first, count = target * HISTORY, traces.post_count[target]
+    if rules.option[k, TOGETHER] == 1:
+        return step + 1, i64(0)
+    left = i64(LEFT)
+    until = traces.post_step[first + ((count - left) & (HISTORY - 1))]
+    while left < DUE and traces.post_step[first + ((count - left - 1) & (HISTORY - 1))] == until:
+        left += 1  # spikes of one step stay together
+    return until, left
+
+
+@register_jitable(forceinline=True)
+def mark_settled(traces, target, until, left):
+    """Note that the column of a target is up to date, but for the `left` spikes from the step `until` on."""
+    traces.settled[target] = until
+    traces.settled_count[target] = traces.post_count[target] - left
 
 
 @register_jitable(forceinline=True)
@@ -187,23 +210,23 @@ def note_post(rules, traces, k, target, step):
     traces.post_step[at], traces.post_value[at] = step, x
     traces.post_count[target] = count + 1
     traces.touched[target] = 1
-    return count + 1 - traces.settled_count[target] == DUE
+    return count + 1 - traces.settled_count[target] >= DUE
 
 
 @register_jitable(forceinline=True)
 def note_pre(rules, traces, k, source, step):
     """Remember a spike of a source, numbered within its projection."""
-    number = rules.source_start[k] + source
+    number = u64(rules.source_start[k] + source)
     bits = rules.pre_bits[k]
     first, mask = rules.pre_start[k] + (source << bits), (i64(1) << bits) - 1
     count = traces.pre_count[number]
     x = f32(1.0)
     if count > 0:
-        before = first + ((count - 1) & mask)
+        before = u64(first + ((count - 1) & mask))
         since = step - traces.pre_step[before]
         left = decayed(rules.pre_decay, rules.pre_decay_start[k], rules.pre_decay_start[k + 1], since)
         x = add_to_trace(traces.pre_value[before], left, rules.option[k, NEAREST] == 1)
-    at = first + (count & mask)
+    at = u64(first + (count & mask))
     traces.pre_step[at], traces.pre_value[at] = step, x
     traces.pre_count[number] = count + 1
 
@@ -224,13 +247,13 @@ def find_delay(synapse, start, stop, delay, target_bits):
 @register_jitable(forceinline=True)
 def place_in_log(rules, k, number):
     """Where the log of a projection holds its spike of that number."""
-    return rules.log_start[k] + (number & ((i64(1) << rules.log_bits[k]) - 1))
+    return u64(rules.log_start[k] + (number & ((i64(1) << rules.log_bits[k]) - 1)))
 
 
 @register_jitable(forceinline=True)
 def place_of_step(rules, k, step):
     """Where Traces.log_first holds a step."""
-    return (k << rules.slot_bits[0]) + (step & ((i64(1) << rules.slot_bits[0]) - 1))
+    return u64((k << rules.slot_bits[0]) + (step & ((i64(1) << rules.slot_bits[0]) - 1)))
 
 
 @register_jitable(forceinline=True)

@@ -78,6 +78,7 @@ class Simulation:
         self._populations = {p.name: p for p in self._built.layout.populations}
         self._step = 0
         self._chunk = self._built.layout.window
+        self._places = {int(index): q for q, index in enumerate(self._built.model.projection_index)}
         self._initial_v = self._built.state.neuron_v.copy()
         self._recorder = Recorder(self._built, [], [], network.dt)
         self._sink: MemorySink | RecordingWriter = MemorySink()
@@ -171,7 +172,7 @@ class Simulation:
         if projection.plasticity is None:
             raise ValueError(f"{owner} has no plasticity; only plastic weights can be normalised")
         totals = checks.numbers(owner, "total", total, (len(projection.target),))
-        totals = np.broadcast_to(totals, len(projection.target)).copy()
+        totals = np.full(len(projection.target), totals)
         interval = 0 if every is None else self._interval(owner, "every", every)
         if not interval or (self._step % interval == 0 and self.learning):
             self._learner.normalize(q, totals, self._step)
@@ -399,7 +400,8 @@ class Simulation:
             self._timetable.act(self._step, edge=True)
         finally:
             self.run_seconds += time.perf_counter() - started
-            self._sink.close(self._summary(), complete=self._step == stop)
+            if self._recording:
+                self._sink.close(self._summary(), complete=self._step == stop)
         if interrupted.seen:
             raise KeyboardInterrupt
 
@@ -518,7 +520,7 @@ class Simulation:
             raise ValueError(f"{caller}: projection {projection.name!r} does not belong to this network")
         if projection.index >= self._built.n_synapses.size:
             raise ValueError(f"{caller}: projection {projection.name!r} came after the network was built")
-        return int(np.flatnonzero(self._built.model.projection_index == projection.index)[0])
+        return self._places[projection.index]
 
     def weights(self, projection: Projection) -> sparse.csr_array:
         """The weights of a projection as a sparse array (n_source, n_target); several synapses of a pair add up."""
