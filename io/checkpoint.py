@@ -19,7 +19,7 @@ from evsim._version import __version__
 from evsim.io.output import check_output
 
 FORMAT = "evsim checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def write_checkpoint(
