@@ -13,6 +13,7 @@ from evsim.batch_build import BatchBuilt
 from evsim.batch_call import Request, input_arrays, raise_stopped
 from evsim.batch_input import BatchInput, EventInput, PoissonInput
 from evsim.batch_kernels import run_samples
+from evsim.encoding_kernels import drawing_scratch
 from evsim.lanes import LANES, MASK
 from evsim.model import BLOCK
 from evsim.threads import share_out
@@ -114,9 +115,7 @@ class BatchEngine:
         )
         sums = max(bm.SUMS, largest) + bm.TILE + LANES  # the last tile, and the last run of a convolution are filled up
         sizes = ((sums, np.int32), (sums, np.float32), (bm.SUMS, np.bool_), (BLOCK, np.float32))
-        groups = int(self._sizes[0]) // 4 + 9
-        drawing = np.zeros((5, groups), np.uint64), np.zeros(groups, np.uint64), np.zeros(4 * groups, np.uint32)
-        return lists, tuple(aligned_zeros(size, dtype) for size, dtype in sizes), drawing
+        return lists, tuple(aligned_zeros(size, dtype) for size, dtype in sizes), drawing_scratch(int(self._sizes[0]))
 
 
 def _is_listed(given: BatchInput | NDArray[Any], built: BatchBuilt) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import checks
-from evsim.encoding_kernels import draw_poisson
+from evsim.encoding_kernels import draw_poisson, drawing_scratch
 from evsim.threads import share_out
 
 LAST_SAMPLE = 2**53  # sample numbers below this, the random numbers' counter holds
@@ -339,11 +339,8 @@ class PoissonInput(BatchInput):
         """Fill start, and index as far as it has room, with the spikes of samples [first, stop)."""
         first, stop = samples
         rows = self.threshold.reshape(len(self.threshold), prod(self.shape[2:]))[first:stop]
-        n_groups = rows.shape[1] // 4 + 9
-        scratch = np.empty((5, n_groups), np.uint64), np.empty(n_groups, np.uint64), np.empty(4 * n_groups, np.uint32)
-        draw_poisson(
-            rows, np.uint64(self.n_steps), np.uint64(self.first_sample + first), *self.key, *scratch, start, index
-        )
+        n_steps, first_sample = np.uint64(self.n_steps), np.uint64(self.first_sample + first)
+        draw_poisson(rows, n_steps, first_sample, *self.key, *drawing_scratch(rows.shape[1]), start, index)
 
     @property
     def n_spikes(self) -> int:

@@ -5,6 +5,7 @@ whole numbers are uint64; the seed is key0 + 2^32 * key1.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evsim.jit import compile_kernel, register_jitable
 from evsim.philox import PURPOSE_ENCODER, philox
@@ -28,6 +29,12 @@ def encoder_word(pixel, step, sample, key0, key1):
     return x0 if lane == u64(0) else x1 if lane == u64(1) else x2 if lane == u64(2) else x3
 
 
+def drawing_scratch(n: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint32]]:
+    """What drawing frames of n inputs needs: lit, spiking and room for a frame, see list_lit and draw_poisson_frame."""
+    n_groups = n // 4 + 9  # whole vectors of 8, and one more that is written than kept
+    return np.zeros((5, n_groups), np.uint64), np.zeros(n_groups, np.uint64), np.zeros(4 * n_groups, np.uint32)
+
+
 @register_jitable
 def list_lit(threshold_row, lit):
     """The groups of 4 inputs of a sample that may spike: lit[0] is their number, lit[1:5] are the inputs' thresholds.
@@ -39,7 +46,7 @@ def list_lit(threshold_row, lit):
     threshold_row
         (n,) uint64 in [0, 2^32].
     lit
-        (5, n_groups) uint64, n_groups at least n / 4 + 8.
+        (5, n_groups) uint64, of drawing_scratch.
 
     Returns
     -------

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from evsim.batch_input import EventInput, PoissonInput, RepeatedInput
-from evsim.encoding_kernels import draw_poisson_frame, encoder_word, list_lit
+from evsim.encoding_kernels import draw_poisson_frame, drawing_scratch, encoder_word, list_lit
 from evsim.jit import compile_kernel
 from evsim.philox import PURPOSE_ENCODER, philox
 
@@ -21,9 +21,7 @@ def draw(threshold, step, sample, key0, key1, lit, spiking, out):
 
 def draw_frame(threshold, *keys):
     """The units of a frame that spike."""
-    groups = -(-threshold.size // 4)
-    out = np.zeros(4 * groups, np.uint32)
-    lit, spiking = np.zeros((5, groups), np.uint64), np.zeros(groups, np.uint64)
+    lit, spiking, out = drawing_scratch(threshold.size)
     return out[: draw(threshold, *keys, lit, spiking, out)]
 
 
