@@ -3,9 +3,10 @@
 `python scripts/mnist_rows.py --data FOLDER --epochs 10 --json`
 
 A pixel spikes with its brightness as the probability; Linear layers 28-128-128-256-256-10, each followed by sinabs' IAF
-(min_v_mem = -1); the output is summed over the 28 steps; cross-entropy, Adam. The state is reset for each batch. The
-example begins with the weights of a trained analog network; here they are random, those of hidden layers twice as
-large as PyTorch's, so that the deeper ones spike, and the learning rate is larger and falls.
+(min_v_mem = -1); the output is summed over the 28 steps; cross-entropy, Adam 1e-3. The state is reset for each batch.
+The example begins with the weights of a trained analog network; here they are random, those of hidden layers twice as
+large as PyTorch's, so that the deeper ones spike. What is changed from it for accuracy: batches of 16, a learning rate
+that falls to 0, gradients clipped, and ATan for sinabs' exponential surrogate.
 """
 
 from itertools import pairwise
@@ -22,11 +23,11 @@ SIZES = (28, 128, 128, 256, 256, 10)
 def main() -> None:
     lr_help = "learning rate at first; it falls to 0 like a cosine"
     out = "folder for the checkpoint and a picture"
-    given = training_parser(__doc__, epochs=10, batch=64, lr=3e-3, lr_help=lr_help, out=out).parse_args()
+    given = training_parser(__doc__, epochs=10, batch=16, lr=1e-3, lr_help=lr_help, out=out).parse_args()
     layers = [
         layer
         for n_in, n_out in pairwise(SIZES)
-        for layer in (evsim.Linear(n_in, n_out), evsim.sinabs.IAF(min_v_mem=-1.0))
+        for layer in (evsim.Linear(n_in, n_out), evsim.sinabs.IAF(min_v_mem=-1.0, surrogate=evsim.ATan()))
     ]
     net = evsim.Sequential(*layers, seed=given.seed, threads=given.threads, backend=given.backend)
     hidden = [f"{index}.weight" for index in range(0, len(layers) - 2, 2)]
@@ -43,6 +44,7 @@ def main() -> None:
         evsim.Adam(lr=given.lr),
         encoder=encode,
         schedule=evsim.CosineAnnealingLR(max(given.epochs, 1)),
+        clip_norm=1.0,
         seed=given.seed,
     )
     run = train_on_mnist(trainer, given, "mnist_rows.h5")
