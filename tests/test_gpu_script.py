@@ -18,12 +18,12 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs bash")
 def run_script(folder, **environment):
     command = ["bash", "scripts/gpu.sh", str(folder)]
     environment = {**os.environ, "PYTHON": sys.executable, **environment}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)
 
 
 @pytest.mark.slow
 def test_the_script_runs_to_its_end_on_the_simulator(tmp_path):
-    done = run_script(tmp_path / "results", NUMBA_ENABLE_CUDASIM="1")
+    done = run_script(tmp_path / "results", NUMBA_ENABLE_CUDASIM="1", EVSIM_GPU_SECONDS="1600")
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr
     assert done.stdout == (tmp_path / "results" / "log.txt").read_text()
     assert done.stdout.splitlines()[-1] == "== all passed"
