@@ -20,7 +20,7 @@ import numba
 import numpy as np
 from numba.core import config as _config
 
-from evsim.jit import CACHE_FOLDER, exp, fma, leading_zeros, product
+from evsim.jit import CACHE_FOLDER, choose, exp, fma, leading_zeros, product
 
 __all__ = [
     "SIMULATED",
@@ -103,6 +103,10 @@ def _register_overloads() -> None:
         if a == b == numba.types.float32:
             return lambda a, b: cuda.libdevice.fmul_rn(a, b)
         return None
+
+    @overload(choose, target="cuda")
+    def _overload_choose(condition, a, b):  # type: ignore[no-untyped-def]
+        return lambda condition, a, b: a if condition else b
 
     @overload(exp, target="cuda")
     def _overload_exp(x):  # type: ignore[no-untyped-def]

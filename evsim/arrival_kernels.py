@@ -9,7 +9,8 @@ import numpy as np
 
 from evsim.dynamics import clamp, depress, depression, potentiate, strength
 from evsim.jit import compile_kernel, prefetch, register_jitable
-from evsim.lanes import LANES, add_rounded_lanes
+from evsim.lane_sums import add_rounded_lanes
+from evsim.lanes import LANES
 from evsim.learning import (
     A_MINUS,
     A_PLUS,

@@ -8,7 +8,8 @@ import numpy as np
 
 from evsim import batch_model as bm
 from evsim.jit import fma, register_jitable
-from evsim.lanes import LANES, add_lanes, load_lanes, plus, store_lanes
+from evsim.lane_sums import add_lanes
+from evsim.lanes import LANES, load_lanes, store_lanes
 
 f32 = np.float32
 i32 = np.int32
@@ -106,10 +107,10 @@ def _add_wide(total, at, weight, row, stride, index, first, stop):
     a, b, c, d = load_lanes(total, at), load_lanes(total, at1), load_lanes(total, at2), load_lanes(total, at3)
     for e in range(first, stop):
         start = row + u64(index[e]) * stride
-        a = plus(a, load_lanes(weight, start))
-        b = plus(b, load_lanes(weight, start + u64(LANES)))
-        c = plus(c, load_lanes(weight, start + u64(2 * LANES)))
-        d = plus(d, load_lanes(weight, start + u64(3 * LANES)))
+        a = a + load_lanes(weight, start)
+        b = b + load_lanes(weight, start + u64(LANES))
+        c = c + load_lanes(weight, start + u64(2 * LANES))
+        d = d + load_lanes(weight, start + u64(3 * LANES))
     store_lanes(total, at, a)
     store_lanes(total, at1, b)
     store_lanes(total, at2, c)
@@ -121,7 +122,7 @@ def _add_narrow(total, at, weight, row, stride, index, first, stop):
     """Add LANES entries of rows that are added once."""
     a = load_lanes(total, at)
     for e in range(first, stop):
-        a = plus(a, load_lanes(weight, row + u64(index[e]) * stride))
+        a = a + load_lanes(weight, row + u64(index[e]) * stride)
     store_lanes(total, at, a)
 
 

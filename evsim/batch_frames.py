@@ -10,7 +10,8 @@ from evsim import batch_model as bm
 from evsim.batch_model import DENSE, DONE, EVENTS, NOT_FINITE, POISSON, REPEATED, SAME_VALUES, SPIKE_COUNTS, VALUES
 from evsim.encoding_kernels import draw_poisson_frame, list_lit
 from evsim.jit import register_jitable
-from evsim.lanes import LANES, MASK, mask_nonzero, pool_lanes, trailing_zeros
+from evsim.lane_sums import pool_lanes
+from evsim.lanes import LANES, MASK, mask_nonzero, trailing_zeros
 
 f32 = np.float32
 i32 = np.int32

@@ -28,6 +28,7 @@ __all__ = [
     "atomic_add",
     "atomic_load",
     "bind_kernel",
+    "choose",
     "compile_kernel",
     "element_pointer",
     "exp",
@@ -158,6 +159,18 @@ def product(a: Any, b: Any) -> Any:
 @overload(product, target="cpu")
 def _overload_product(a, b):  # type: ignore[no-untyped-def]
     return lambda a, b: a * b
+
+
+def choose(condition: Any, a: Any, b: Any) -> Any:
+    """a where the condition holds, else b: numbers, or vectors of `lanes`."""
+    return a if condition else b
+
+
+@overload(choose, target="cpu")
+def _overload_choose(condition, a, b):  # type: ignore[no-untyped-def]
+    if isinstance(a, numba.types.Number) and isinstance(b, numba.types.Number):
+        return lambda condition, a, b: a if condition else b
+    return None
 
 
 def exp(x: Any) -> Any:

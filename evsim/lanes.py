@@ -1,30 +1,34 @@
-"""Vectors of the processor's, whatever their width, on parts of arrays: dense additions, masks.
+"""Vectors of the processor's, whatever their width, on parts of arrays.
 
 A loop over entries would do the same, but the compiler would have to prove that its arrays do not overlap, and to treat
 what is left over at its end. What these read and write must lie within the arrays. A variable of kernels may be
-LANES numbers; it then stays in a register:
+LANES numbers; it then stays in a register, and is added, multiplied and compared as numbers are, entry by entry:
 
     total = load_lanes(sums, at)
     for e in range(n):
-        total = plus(total, load_lanes(weight, row[e]))
+        total = total + load_lanes(weight, row[e])
     store_lanes(sums, at, total)
+
+So one function of the physics serves numbers and vectors; a number among vectors stands for a vector of it.
 """
 
+import operator
 from typing import Any
 
 import numba
 from llvmlite import ir
 from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic, models, overload, register_model
 
-from evsim.jit import element_pointer
+from evsim.jit import choose, element_pointer
 
 LANES = 16  # int32 or float32: a cache line
 MASK = 64  # entries that a mask has bits for
+_FLAGS = ir.VectorType(ir.IntType(1), LANES)
 
 __all__ = [
-    "LANES", "MASK", "add_lanes", "add_rounded_lanes", "load_lanes", "mask_nonzero", "plus", "plus_times", "pool_lanes",
-    "store_lanes", "trailing_zeros",
+    "LANES", "MASK", "in_all_lanes", "lanes_pointer", "load_lanes", "load_some", "mask_nonzero", "plus_times",
+    "store_lanes", "store_some", "trailing_zeros",
 ]  # fmt: skip
 
 
@@ -42,6 +46,19 @@ class _LanesModel(models.PrimitiveModel):
         super().__init__(manager, lanes, _vector_of(lanes.dtype))
 
 
+class Choice(numba.types.Type):
+    """LANES booleans: what a comparison gives."""
+
+    def __init__(self) -> None:
+        super().__init__(name="Choice")
+
+
+@register_model(Choice)
+class _ChoiceModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, choice: Choice) -> None:
+        super().__init__(manager, choice, _FLAGS)
+
+
 def _vector_of(dtype: Any) -> Any:
     return ir.VectorType(ir.FloatType() if isinstance(dtype, numba.types.Float) else ir.IntType(32), LANES)
 
@@ -51,7 +68,7 @@ def load_lanes(_typing_context, array, at):  # type: ignore[no-untyped-def]
     """array[at : at + LANES]."""
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        pointer = _lanes(context, builder, signature, arguments, 0, arguments[1], _vector_of(array.dtype))
+        pointer = lanes_pointer(context, builder, signature, arguments, 0, arguments[1], _vector_of(array.dtype))
         return builder.load(pointer, align=4)
 
     return Lanes(array.dtype)(array, numba.types.uint64), codegen
@@ -62,7 +79,7 @@ def store_lanes(_typing_context, array, at, x):  # type: ignore[no-untyped-def]
     """array[at : at + LANES] = x."""
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        pointer = _lanes(context, builder, signature, arguments, 0, arguments[1], _vector_of(array.dtype))
+        pointer = lanes_pointer(context, builder, signature, arguments, 0, arguments[1], _vector_of(array.dtype))
         builder.store(arguments[2], pointer, align=4)
         return context.get_dummy_value()
 
@@ -70,13 +87,115 @@ def store_lanes(_typing_context, array, at, x):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def plus(_typing_context, x, y):  # type: ignore[no-untyped-def]
-    """x + y, both LANES int32."""
+def load_some(_typing_context, array, at, n):  # type: ignore[no-untyped-def]
+    """array[at : at + n] and zeros, n up to LANES; of uint8 as float32."""
+    is_byte = array.dtype == numba.types.uint8
+    made = Lanes(numba.types.float32 if is_byte else array.dtype)
 
-    def codegen(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.add(*arguments)
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        vector = ir.VectorType(ir.IntType(8), LANES) if is_byte else _vector_of(array.dtype)
+        pointer = lanes_pointer(context, builder, signature, arguments, 0, arguments[1], vector)
+        kind = ir.FunctionType(vector, [pointer.type, ir.IntType(32), _FLAGS, vector])
+        load = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.{_suffix(vector)}.p0")
+        align, zeros = ir.IntType(32)(vector.element.width // 8 if is_byte else 4), ir.Constant(vector, None)
+        entries = builder.call(load, [pointer, align, _first(builder, arguments[2]), zeros])
+        return builder.uitofp(entries, _vector_of(made.dtype)) if is_byte else entries
 
-    return x(x, y), codegen
+    return made(array, numba.types.uint64, numba.types.uint64), codegen
+
+
+@intrinsic
+def store_some(_typing_context, array, at, n, x):  # type: ignore[no-untyped-def]
+    """array[at : at + n] becomes the first n entries of x."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        vector = arguments[3].type
+        pointer = lanes_pointer(context, builder, signature, arguments, 0, arguments[1], vector)
+        kind = ir.FunctionType(ir.VoidType(), [vector, pointer.type, ir.IntType(32), _FLAGS])
+        store = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.store.{_suffix(vector)}.p0")
+        builder.call(store, [arguments[3], pointer, ir.IntType(32)(4), _first(builder, arguments[2])])
+        return context.get_dummy_value()
+
+    return numba.types.void(array, numba.types.uint64, numba.types.uint64, x), codegen
+
+
+def _first(builder, n):  # type: ignore[no-untyped-def]
+    """Flags of the first n entries."""
+    numbers = ir.VectorType(ir.IntType(64), LANES)
+    return builder.icmp_unsigned("<", ir.Constant(numbers, list(range(LANES))), in_all_lanes(builder, n, numbers))
+
+
+def _suffix(vector):  # type: ignore[no-untyped-def]
+    return f"v{LANES}" + ("f32" if isinstance(vector.element, ir.FloatType) else f"i{vector.element.width}")
+
+
+def _is_lanes(*kinds: Any) -> bool:
+    return any(isinstance(kind, Lanes | Choice) for kind in kinds)
+
+
+def _as_lanes(builder: Any, kinds: Any, values: Any, lanes: Lanes) -> list[Any]:
+    """Numbers become vectors."""
+    vector = ir.VectorType(ir.FloatType() if isinstance(lanes.dtype, numba.types.Float) else ir.IntType(32), LANES)
+    return [
+        value if isinstance(kind, Lanes) else in_all_lanes(builder, value, vector)
+        for kind, value in zip(kinds, values, strict=True)
+    ]
+
+
+def _lanes_of(*kinds: Any) -> Lanes:
+    """What numbers and vectors of one type make together."""
+    dtypes = {kind.dtype if isinstance(kind, Lanes) else kind for kind in kinds}
+    if len(dtypes) > 1:
+        raise numba.TypingError(f"vectors of {LANES} and numbers must have one type; they have {dtypes}")
+    return Lanes(dtypes.pop())
+
+
+@intrinsic
+def _choose_lanes(_typing_context, condition, a, b):  # type: ignore[no-untyped-def]
+    lanes = _lanes_of(a, b)
+
+    def codegen(_context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        x, y = _as_lanes(builder, signature.args[1:], arguments[1:], lanes)
+        return builder.select(arguments[0], x, y)
+
+    return lanes(condition, a, b), codegen
+
+
+@overload(choose, target="cpu")
+def _overload_choose(condition, a, b):  # type: ignore[no-untyped-def]
+    if _is_lanes(condition, a, b):
+        return lambda condition, a, b: _choose_lanes(condition, a, b)
+    return None
+
+
+def _define(function: Any, for_integers: Any, for_floats: Any, is_choice: bool = False) -> None:
+    """Give vectors an operator: two functions (builder, x, y) of LLVM vectors."""
+
+    @intrinsic
+    def apply(_typing_context, x, y):  # type: ignore[no-untyped-def]
+        lanes = _lanes_of(x, y)
+        make = for_floats if isinstance(lanes.dtype, numba.types.Float) else for_integers
+
+        def codegen(_context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            return make(builder, *_as_lanes(builder, signature.args, arguments, lanes))
+
+        return (Choice() if is_choice else lanes)(x, y), codegen
+
+    @overload(function)
+    def overload_function(x, y):  # type: ignore[no-untyped-def]
+        return (lambda x, y: apply(x, y)) if _is_lanes(x, y) else None
+
+
+_define(operator.add, ir.IRBuilder.add, ir.IRBuilder.fadd)
+_define(operator.sub, ir.IRBuilder.sub, ir.IRBuilder.fsub)
+_define(operator.mul, ir.IRBuilder.mul, ir.IRBuilder.fmul)
+for _operator, _sign in ((operator.gt, ">"), (operator.eq, "==")):
+    _define(
+        _operator,
+        lambda builder, x, y, sign=_sign: builder.icmp_signed(sign, x, y),
+        lambda builder, x, y, sign=_sign: builder.fcmp_ordered(sign, x, y),
+        is_choice=True,
+    )
 
 
 @intrinsic
@@ -86,7 +205,7 @@ def plus_times(_typing_context, x, factor, y):  # type: ignore[no-untyped-def]
 
     def codegen(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
         x, factor, y = arguments
-        factors = _in_all_lanes(builder, factor, x.type)
+        factors = in_all_lanes(builder, factor, x.type)
         if not is_float:
             return builder.add(x, builder.mul(factors, y))
         fma = cgutils.get_or_insert_function(
@@ -98,86 +217,17 @@ def plus_times(_typing_context, x, factor, y):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def add_lanes(_typing_context, total, at, weight, rows, times, offset):  # type: ignore[no-untyped-def]
-    """total[at:] += the sum over j of times[j] * weight[rows[j] + offset:], LANES int32; without times, once each."""
-    vector = ir.VectorType(ir.IntType(32), LANES)
-    is_counted = len(times) > 0
-
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        _, at, _, rows, times, offset = arguments
-        target = _lanes(context, builder, signature, arguments, 0, at, vector)
-        sums = builder.load(target, align=4)
-        for j in range(len(signature.args[3])):
-            row = builder.add(builder.extract_value(rows, j), offset)
-            terms = builder.load(_lanes(context, builder, signature, arguments, 2, row, vector), align=4)
-            if is_counted:
-                terms = builder.mul(terms, _in_all_lanes(builder, builder.extract_value(times, j), vector))
-            sums = builder.add(sums, terms)
-        builder.store(sums, target, align=4)
-        return context.get_dummy_value()
-
-    index = numba.types.uint64
-    return numba.types.void(total, index, weight, rows, times, index), codegen
-
-
-@intrinsic
-def add_rounded_lanes(_typing_context, total, at, source, rows, factor, offset):  # type: ignore[no-untyped-def]
-    """total[at:] += the sum over j of round(factor * source[rows[j] + offset:]), LANES float32 to int32 or int64."""
-    integer = ir.IntType(total.dtype.bitwidth)
-    vector, integers = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(integer, LANES)
-
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        _, at, _, rows, factor, offset = arguments
-        kind = ir.FunctionType(integers, [vector])
-        name = f"llvm.lrint.v{LANES}i{integer.width}.v{LANES}f32"
-        to_integers = cgutils.get_or_insert_function(builder.module, kind, name)
-        target = _lanes(context, builder, signature, arguments, 0, at, integers)
-        sums = builder.load(target, align=4)
-        factors = _in_all_lanes(builder, factor, vector)
-        for j in range(len(signature.args[3])):
-            row = builder.add(builder.extract_value(rows, j), offset)
-            terms = builder.load(_lanes(context, builder, signature, arguments, 2, row, vector), align=4)
-            sums = builder.add(sums, builder.call(to_integers, [builder.fmul(terms, factors)]))
-        builder.store(sums, target, align=4)
-        return context.get_dummy_value()
-
-    index = numba.types.uint64
-    return numba.types.void(total, index, source, rows, factor, index), codegen
-
-
-@intrinsic
-def pool_lanes(_typing_context, target, at, source, first, is_first, maximum, n):  # type: ignore[no-untyped-def]
-    """target[at:] becomes source[first:] (is_first), or the larger of both (maximum), or their sum: n (a literal)."""
-    if not isinstance(n, numba.types.IntegerLiteral):
-        return None
-    is_float = isinstance(target.dtype, numba.types.Float)
-    element = ir.FloatType() if is_float else ir.IntType(target.dtype.bitwidth)
-    vector, align = ir.VectorType(element, n.literal_value), target.dtype.bitwidth // 8
-
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        _, at, _, first, is_first, maximum, _ = arguments
-        here = _lanes(context, builder, signature, arguments, 0, at, vector)
-        y = builder.load(here, align=align)
-        x = builder.load(_lanes(context, builder, signature, arguments, 2, first, vector), align=align)
-        above = builder.fcmp_ordered(">", x, y) if is_float else builder.icmp_unsigned(">", x, y)
-        largest = builder.select(above, x, y)
-        total = builder.fadd(x, y) if is_float else builder.add(x, y)
-        both = builder.select(builder.trunc(maximum, ir.IntType(1)), largest, total)
-        builder.store(builder.select(builder.trunc(is_first, ir.IntType(1)), x, both), here, align=align)
-        return context.get_dummy_value()
-
-    index, flag = numba.types.uint64, numba.types.boolean
-    return numba.types.void(target, index, source, index, flag, flag, n), codegen
-
-
-@intrinsic
 def mask_nonzero(_typing_context, array, at):  # type: ignore[no-untyped-def]
-    """A uint64 whose bit i says whether the integer array[at + i] is not zero."""
-    vector = ir.VectorType(ir.IntType(array.dtype.bitwidth), MASK)
+    """A uint64 whose bit i says whether array[at + i], whole numbers or float32, is not zero."""
+    is_float = isinstance(array.dtype, numba.types.Float)
+    bits = array.dtype.bitwidth
+    vector = ir.VectorType(ir.FloatType() if is_float else ir.IntType(bits), MASK)
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        entries = builder.load(_lanes(context, builder, signature, arguments, 0, arguments[1], vector), align=2)
-        return builder.bitcast(builder.icmp_unsigned("!=", entries, ir.Constant(vector, None)), ir.IntType(64))
+        pointer = lanes_pointer(context, builder, signature, arguments, 0, arguments[1], vector)
+        entries, zeros = builder.load(pointer, align=bits // 8), ir.Constant(vector, None)
+        differs = builder.fcmp_unordered if is_float else builder.icmp_unsigned
+        return builder.bitcast(differs("!=", entries, zeros), ir.IntType(64))
 
     return numba.types.uint64(array, numba.types.uint64), codegen
 
@@ -192,13 +242,13 @@ def trailing_zeros(_typing_context, x):  # type: ignore[no-untyped-def]
     return numba.types.uint64(numba.types.uint64), codegen
 
 
-def _lanes(context, builder, signature, arguments, array, index, vector):  # type: ignore[no-untyped-def]
+def lanes_pointer(context, builder, signature, arguments, array, index, vector):  # type: ignore[no-untyped-def]
     """Where the vector at `index` of an array among the arguments lies."""
     pointer = element_pointer(context, builder, signature.args[array], arguments[array], index)
     return builder.bitcast(pointer, vector.as_pointer())
 
 
-def _in_all_lanes(builder, value, vector):  # type: ignore[no-untyped-def]
+def in_all_lanes(builder, value, vector):  # type: ignore[no-untyped-def]
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
     return builder.shuffle_vector(
         first, first, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)

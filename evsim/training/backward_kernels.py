@@ -1,30 +1,44 @@
 """Backpropagation through time, the loops: through neurons, and from spikes to gradients of weights.
 
-Arrays are (T, B, units), float32, units in the engine's order. Each call handles some samples, so that threads can
-share a batch; sums over samples are made in groups of them, whose number does not depend on the threads.
+Arrays are (T, B, units), float32, units in the engine's order. Each call handles some groups of samples, so that
+threads can share a batch: those of group g are [edges[g], edges[g + 1]). Sums over samples are made group by group, and
+so do not depend on the threads; within a group the last STEPS_AT_ONCE steps come first, so that a run can be added in
+parts.
 """
 
 import numpy as np
 
 from evsim.batch_model import TILE
 from evsim.jit import compile_kernel, register_jitable
-from evsim.lanes import LANES, load_lanes, plus_times, store_lanes
+from evsim.lanes import (
+    LANES,
+    MASK,
+    load_lanes,
+    load_some,
+    mask_nonzero,
+    plus_times,
+    store_lanes,
+    store_some,
+    trailing_zeros,
+)
 from evsim.model import BLOCK, COUPLING, DECAY, GAIN, JUMP, LEAK, V_MIN, V_RESET
 from evsim.training.reset_gradient import through_spike
 
 f32 = np.float32
+f64 = np.float64
 i64 = np.int64
+u32 = np.uint32
 u64 = np.uint64
 
 STEPS_AT_ONCE = 16  # of a sum over samples and steps: few enough for parts of a run, and enough for speed
-TARGETS = 32  # whose weights to a tile of sources multiply_back takes at a time
+PANEL = 2 * LANES  # sources whose gradients are summed up at a time, for ROWS steps
+ROWS = 4
+PANEL_ROOM = ROWS * PANEL + LANES
 
 
 @compile_kernel
-def through_neurons(
-    pre, count, slope, given, value, start, step, soft, detach, filtered, spiking, first, stop, gradient, all_dv, all_di
-):  # fmt: skip
-    """From the gradient of a layer's output to that of its input x, for samples [first, stop).
+def through_neurons(neurons, given, edges, gradient, all_dv, all_di):
+    """From the gradient of a layer's output to that of its input x, for the samples of all groups.
 
     With h the potential before the reset, s the spikes, and slope = ds/dh (the surrogate's derivative), backwards:
 
@@ -36,198 +50,253 @@ def through_neurons(
 
     Parameters
     ----------
-    pre, count, slope : h, s and ds/dh.
+    neurons : h, s, and ds/dh of these samples alone; coefficients of the layer, as in BatchModel: values, where those
+        of the first neuron lie, and steps from neuron to neuron; whether they reset by subtraction, detach the reset,
+        filter their input, spike.
     given : the gradient of the output.
-    value, start, step : coefficients of the layer, as in BatchModel.
     gradient : dx, written.
     all_dv, all_di : (B, n), dv and di of the step behind the last one; then of the first one.
     """
-    n_steps, n = pre.shape[0], u64(pre.shape[2])
-    at_leak, at_reset, at_v_min = u64(start[LEAK]), u64(start[V_RESET]), u64(start[V_MIN])
-    at_jump, at_gain = u64(start[JUMP]), u64(start[GAIN])
-    at_coupling, at_decay = u64(start[COUPLING]), u64(start[DECAY])
-    by_leak, by_reset, by_v_min, by_jump = u64(step[LEAK]), u64(step[V_RESET]), u64(step[V_MIN]), u64(step[JUMP])
-    by_gain, by_coupling, by_decay = u64(step[GAIN]), u64(step[COUPLING]), u64(step[DECAY])
-    for b in range(first, stop):
-        dv, di = all_dv[b], all_di[b]
-        for back in range(n_steps):
-            t = n_steps - 1 - back
-            h, s, d, ds, dx = pre[t, b], count[t, b], slope[t, b], given[t, b], gradient[t, b]
-            for at in range(u64(0), n, u64(BLOCK)):  # coefficients lie there once a neuron, or BLOCK times
-                leak, v_min = at_leak + by_leak * at - at, at_v_min + by_v_min * at - at
-                to, jump, gain = at_reset + by_reset * at - at, at_jump + by_jump * at - at, at_gain + by_gain * at - at
-                coupling, decay = at_coupling + by_coupling * at - at, at_decay + by_decay * at - at
-                for i in range(at, min(at + u64(BLOCK), n)):
-                    v_reset, spikes = value[to + i], f32(s[i])
-                    dh = through_spike(
-                        h[i], spikes, d[i], ds[i], dv[i], v_reset, value[v_min + i], spiking, soft, detach
-                    )
-                    dx[i] = value[jump + i] * dh
-                    dv[i] = value[leak + i] * dh
-                    if filtered:
-                        dx[i] += value[gain + i] * di[i]
-                        di[i] = value[decay + i] * di[i] + value[coupling + i] * dh
-
-
-@compile_kernel
-def list_events(frames, first, stop, start, index, times):
-    """The units of samples [first, stop) that are not zero: start (samples * T + 1,), index, and how often (or much).
-
-    Those of the b-th sample in step t are index[start[b * T + t] : start[b * T + t + 1]]. Returns how many there are;
-    where they do not fit, only that.
-    """
-    n_steps, n = frames.shape[0], frames.shape[2]
-    stored = 0
-    for b in range(first, stop):
-        for t in range(n_steps):
-            start[(b - first) * n_steps + t] = stored
-            frame = frames[t, b]
-            for i in range(n):
-                if frame[i] != 0:
-                    if stored < index.size:
-                        index[stored] = i
-                        times[stored] = frame[i]
-                    stored += 1
-    start[(stop - first) * n_steps] = stored
-    return stored
-
-
-@compile_kernel
-def add_linear_gradient(start, index, times, gradient, edges, weight_gradient, dx):
-    """weight_gradient (groups, sources, n_row) += each source's spikes times gradient (T, B, targets), tile by tile.
-
-    Group g's samples are [edges[g], edges[g + 1]); events are as list_events has them, from the first of all samples on
-    (no `times`: once each). The last STEPS_AT_ONCE steps first, so that a run can be added in parts. The targets of
-    weight_gradient are filled up to a multiple of LANES, for loops without a remainder; dx (TILE,) is scratch.
-    """
-    n_steps, n_out, n_row = gradient.shape[0], u64(gradient.shape[2]), u64(weight_gradient.shape[2])
-    for group in range(edges.size - 1):
-        sums = weight_gradient[group].reshape(-1)
-        for first in range(u64(0), n_row, u64(TILE)):
-            n = min(u64(TILE), n_row - first)
-            for low in range((n_steps - 1) // STEPS_AT_ONCE * STEPS_AT_ONCE, -1, -STEPS_AT_ONCE):
-                for b in range(edges[group], edges[group + 1]):
-                    for t in range(low, min(low + STEPS_AT_ONCE, n_steps)):
-                        row = (b - edges[0]) * n_steps + t
-                        for i in range(n):
-                            dx[i] = gradient[t, b, first + i] if first + i < n_out else f32(0.0)
-                        for i in range(u64(0), n, u64(LANES)):
-                            _add_outer(sums, first + i, n_row, index, times, start[row], start[row + 1], dx, i)
-
-
-@register_jitable(forceinline=True)
-def _add_outer(weight_gradient, at, n_row, index, times, begin, end, dx, i):
-    """LANES targets: what they get is dx[i:], for each source of index[begin:end]."""
-    x = load_lanes(dx, i)
-    if times.size == 0:
-        for e in range(u64(begin), u64(end)):
-            row = u64(index[e]) * u64(n_row) + at
-            store_lanes(weight_gradient, row, plus_times(load_lanes(weight_gradient, row), f32(1.0), x))
-        return
-    for e in range(u64(begin), u64(end)):
-        row = u64(index[e]) * u64(n_row) + at
-        store_lanes(weight_gradient, row, plus_times(load_lanes(weight_gradient, row), times[e], x))
-
-
-@compile_kernel
-def multiply_back(gradient, first, stop, weight, n_row, made, sums):
-    """made (T, B, sources) = gradient (T, B, targets) times weight, flat (targets, n_row), for samples [first, stop).
-
-    Terms are added target by target, in whole vectors: tile by tile of the sources, and for all steps a few targets,
-    whose weights then stay in the nearest cache.
-
-    Parameters
-    ----------
-    n_row : sources, filled up to whole vectors.
-    sums : (T * TILE,), scratch.
-    """
-    n_steps, n_out, n_in = u64(gradient.shape[0]), u64(gradient.shape[2]), u64(made.shape[2])
-    for b in range(first, stop):
-        for tile in range(u64(0), u64(n_row), u64(TILE)):
-            n = min(u64(TILE), u64(n_row) - tile)
-            for i in range(n_steps * n):
-                sums[i] = f32(0.0)
-            for low in range(u64(0), n_out, u64(TARGETS)):
-                high = min(low + u64(TARGETS), n_out)
-                for t in range(n_steps):
-                    _add_targets(gradient[t, b], low, high, weight, u64(n_row), tile, sums, t * n, n)
-            for t in range(n_steps):
-                for i in range(min(n, n_in - tile)):
-                    made[t, b, tile + i] = sums[t * n + i]
-
-
-@register_jitable(forceinline=True)
-def _add_targets(gradient, low, high, weight, n_row, tile, sums, at, n):
-    """sums[at:] += the weights of targets [low, high) times their gradient."""
-    i = u64(0)
-    while i + u64(4 * LANES) <= n:
-        at0, at1, at2, at3 = at + i, at + i + u64(LANES), at + i + u64(2 * LANES), at + i + u64(3 * LANES)
-        a, b, c, d = load_lanes(sums, at0), load_lanes(sums, at1), load_lanes(sums, at2), load_lanes(sums, at3)
-        for j in range(low, high):
-            row, g = j * n_row + tile + i, gradient[j]
-            a = plus_times(a, g, load_lanes(weight, row))
-            b = plus_times(b, g, load_lanes(weight, row + u64(LANES)))
-            c = plus_times(c, g, load_lanes(weight, row + u64(2 * LANES)))
-            d = plus_times(d, g, load_lanes(weight, row + u64(3 * LANES)))
-        store_lanes(sums, at0, a)
-        store_lanes(sums, at1, b)
-        store_lanes(sums, at2, c)
-        store_lanes(sums, at3, d)
-        i += u64(4 * LANES)
-    while i < n:
-        a = load_lanes(sums, at + i)
-        for j in range(low, high):
-            a = plus_times(a, gradient[j], load_lanes(weight, j * n_row + tile + i))
-        store_lanes(sums, at + i, a)
-        i += u64(LANES)
-
-
-@compile_kernel
-def add_convolution_gradient(
-    start, index, times, gradient, in_columns, in_channels, out_rows, out_columns, stride, padding, dilation, edges,
-    weight_gradients,
-):  # fmt: skip
-    """The same for a convolution: weight_gradients (groups, source channel of a group, row, column, target channel)."""
-    for group in range(edges.size - 1):
-        _add_convolution_gradient(
-            start, index, times, gradient, edges[0], edges[group], edges[group + 1], in_columns, in_channels, out_rows,
-            out_columns, stride, padding, dilation, weight_gradients[group],
-        )  # fmt: skip
+    n = u64(given.shape[2])
+    for back in range(given.shape[0]):
+        t = given.shape[0] - 1 - back
+        for b in range(edges[0], edges[edges.size - 1]):
+            _through_step(neurons, t, b, b - edges[0], n, given, gradient[t, b], all_dv[b], all_di[b])
 
 
 @register_jitable
-def _add_convolution_gradient(
-    start, index, times, gradient, listed, sample, stop, in_columns, in_channels, out_rows, out_columns, stride,
-    padding, dilation, weight_gradient,
-):  # fmt: skip
-    """Add what samples [sample, stop) give; events are listed from sample `listed` on."""
-    n_steps = gradient.shape[0]
-    group_in, kernel_rows, kernel_columns, n_out = weight_gradient.shape
-    group_out = n_out // (in_channels // group_in)
-    for low in range((n_steps - 1) // STEPS_AT_ONCE * STEPS_AT_ONCE, -1, -STEPS_AT_ONCE):
-        for frame in range((stop - sample) * STEPS_AT_ONCE):
-            b, t = sample + frame // STEPS_AT_ONCE, low + frame % STEPS_AT_ONCE
-            if t >= n_steps:
-                continue
-            dx, row = gradient[t, b], (b - listed) * n_steps + t
-            for e in range(start[row], start[row + 1]):
-                times_e = times[e] if times.size > 0 else f32(1.0)
-                place = i64(index[e]) // in_channels
-                channel = i64(index[e]) - place * in_channels
-                y, x = place // in_columns, place % in_columns
-                group = channel // group_in
-                c = channel - group * group_in
-                for a in range(kernel_rows):
-                    below = y + padding[0] - a * dilation[0]
-                    i = below // stride[0]
-                    if below < 0 or i * stride[0] != below or i >= out_rows:
+def _through_step(neurons, t, b, b_slope, n, given, dx, dv, di):
+    """All neurons of a sample through one step: whole vectors, then what is left over."""
+    start, step = neurons[4], neurons[5]
+    for at in range(u64(0), n, u64(BLOCK)):  # coefficients lie there once a neuron, or BLOCK times
+        places = (
+            _place(start, step, V_RESET, at), _place(start, step, V_MIN, at), _place(start, step, JUMP, at),
+            _place(start, step, LEAK, at), _place(start, step, GAIN, at), _place(start, step, DECAY, at),
+            _place(start, step, COUPLING, at),
+        )  # fmt: skip
+        stop = min(at + u64(BLOCK), n)
+        whole = stop - (stop - at) % u64(LANES)
+        for i in range(at, whole, u64(LANES)):
+            _through_some(neurons, t, b, b_slope, i, u64(LANES), places, given, dx, dv, di)
+        if whole < stop:
+            _through_some(neurons, t, b, b_slope, whole, stop - whole, places, given, dx, dv, di)
+
+
+@register_jitable(forceinline=True)
+def _through_some(neurons, t, b, b_slope, i, n, places, given, dx, dv, di):
+    """Neurons [i, i + n), n up to LANES."""
+    pre, count, slope, value, _, _, soft, detach, filtered, spiking = neurons
+    v_reset, v_min, jump, leak, gain, decay, coupling = places
+    h, s, d = load_some(pre[t, b], i, n), load_some(count[t, b], i, n), load_some(slope[t, b_slope], i, n)
+    ds, v = load_some(given[t, b], i, n), load_some(dv, i, n)
+    to, lowest = load_some(value, v_reset + i, n), load_some(value, v_min + i, n)
+    dh = through_spike(h, s, d, ds, v, to, lowest, spiking, soft, detach)
+    x = load_some(value, jump + i, n) * dh
+    store_some(dv, i, n, load_some(value, leak + i, n) * dh)
+    if filtered:
+        current = load_some(di, i, n)
+        x = x + load_some(value, gain + i, n) * current
+        store_some(di, i, n, load_some(value, decay + i, n) * current + load_some(value, coupling + i, n) * dh)
+    store_some(dx, i, n, x)
+
+
+@register_jitable(forceinline=True)
+def _place(start, step, coefficient, at):
+    """What to add to a neuron's number for where its coefficient lies, from neuron `at` on."""
+    return u64(start[coefficient]) + u64(step[coefficient]) * at - at
+
+
+@compile_kernel
+def through_linear(neurons, given, source, edges, carried, sums, wanted, weight, made, scratch):
+    """Back through a linear layer's neurons, unless they are empty, to gradients of its weights, biases and sources.
+
+    Parameters
+    ----------
+    neurons, given, edges, carried : as in through_neurons; carried has dv and di.
+    source : what entered the layer: frames, or spikes as EventInput has them (frames are then empty).
+    sums : of weights (groups, sources, n_row), targets filled up to whole vectors; of biases (groups, targets) float64;
+        both are added to.
+    wanted : whether the gradient of the sources is.
+    weight : as `_multiply` has it.
+    made : that gradient, (T, B, sources), written.
+    scratch : the gradient of the layer's input (T, samples of a group, n_row), zeros behind its targets; units of a
+        frame and how often they spiked; (PANEL_ROOM,) ROWS steps of a panel of made, and zeros.
+    """
+    gradient, index, times, panel = scratch
+    weight_sums, bias_sums = sums
+    n_steps, n_out = given.shape[0], u64(given.shape[2])
+    for group in range(edges.size - 1):
+        first, stop = edges[group], edges[group + 1]
+        for back in range(n_steps):
+            t = n_steps - 1 - back
+            for b in range(first, stop):
+                dx = gradient[t, b - first]
+                if neurons[0].size > 0:
+                    _through_step(neurons, t, b, b - edges[0], n_out, given, dx, carried[0][b], carried[1][b])
+                else:
+                    for i in range(n_out):
+                        dx[i] = given[t, b, i]
+        _add_biases(gradient, i64(0), stop - first, bias_sums[group])
+        _add_weights(gradient, first, stop, source, weight_sums[group], index, times)
+        if wanted:
+            for b in range(first, stop):
+                for t in range(0, n_steps, ROWS):
+                    _multiply(gradient, t, b, b - first, n_out, weight, made, panel)
+
+
+@register_jitable
+def _add_biases(gradient, first, stop, sums):
+    """sums += the gradient, over all steps and samples, step by step from the last one."""
+    for back in range(gradient.shape[0]):
+        for b in range(first, stop):
+            dx = gradient[gradient.shape[0] - 1 - back, b]
+            for i in range(u64(sums.size)):
+                sums[i] += f64(dx[i])
+
+
+@register_jitable
+def _add_weights(gradient, first, stop, source, weight_sums, index, times):
+    """weight_sums (sources, n_row) += each source's spikes times gradient, tile by tile of the targets."""
+    frames, start, listed = source
+    n_steps, n_row = gradient.shape[0], u64(weight_sums.shape[1])
+    sums = weight_sums.reshape(-1)
+    for tile in range(u64(0), n_row, u64(TILE)):
+        high = min(tile + u64(TILE), n_row)
+        for low in range((n_steps - 1) // STEPS_AT_ONCE * STEPS_AT_ONCE, -1, -STEPS_AT_ONCE):
+            for b in range(first, stop):
+                for t in range(low, min(low + STEPS_AT_ONCE, n_steps)):
+                    dx = gradient[t, b - first]
+                    if frames.size == 0:
+                        row = b * n_steps + t
+                        for at in range(tile, high, u64(LANES)):
+                            x = load_lanes(dx, at)
+                            for e in range(u64(start[row]), u64(start[row + 1])):
+                                to = u64(listed[e]) * n_row + at
+                                store_lanes(sums, to, load_lanes(sums, to) + x)
                         continue
-                    for column in range(kernel_columns):
-                        right = x + padding[1] - column * dilation[1]
-                        j = right // stride[1]
-                        if right < 0 or j * stride[1] != right or j >= out_columns:
-                            continue
-                        source = dx[(i * out_columns + j) * n_out + group * group_out :]
-                        target = weight_gradient[c, a, column, group * group_out :]
-                        for o in range(u64(group_out)):
-                            target[o] += times_e * source[o]
+                    n = _list_frame(frames[t, b], index, times)
+                    for at in range(tile, high, u64(LANES)):
+                        x = load_lanes(dx, at)
+                        for e in range(n):
+                            to = u64(index[e]) * n_row + at
+                            store_lanes(sums, to, plus_times(load_lanes(sums, to), times[e], x))
+
+
+@register_jitable
+def _list_source(source, t, b, n_steps, index, times):
+    """The units of a frame of the source, ascending, and how often they spiked; how many there are."""
+    frames, start, listed = source
+    if frames.size > 0:
+        return i64(_list_frame(frames[t, b], index, times))
+    row = b * n_steps + t
+    for e in range(start[row], start[row + 1]):
+        index[e - start[row]] = listed[e]
+        times[e - start[row]] = f32(1.0)
+    return start[row + 1] - start[row]
+
+
+@register_jitable
+def _list_frame(frame, index, times):
+    """The units of a frame that are not zero, ascending, how often they spiked (or how much); how many there are."""
+    n, i, n_units = u64(0), u64(0), u64(frame.size)
+    while i + u64(MASK) <= n_units:
+        mask = mask_nonzero(frame, i)
+        while mask != u64(0):
+            unit = i + trailing_zeros(mask)
+            index[n] = u32(unit)
+            times[n] = f32(frame[unit])
+            n += u64(1)
+            mask &= mask - u64(1)
+        i += u64(MASK)
+    for unit in range(i, n_units):
+        index[n] = u32(unit)
+        times[n] = f32(frame[unit])
+        n += u64(frame[unit] != 0)
+    return n
+
+
+@register_jitable(forceinline=True)
+def _multiply(gradient, t, b, b_gradient, n_out, weight, made, panel):
+    """made[t : t + ROWS, b] = the gradient of the targets times weight, (panel of sources, target, source of it).
+
+    Terms are added target by target, in registers for ROWS steps and PANEL sources.
+    """
+    n_steps, n_in, last = made.shape[0], u64(made.shape[2]), gradient.shape[0] - 1
+    g0, g1 = gradient[t, b_gradient], gradient[min(t + 1, last), b_gradient]
+    g2, g3 = gradient[min(t + 2, last), b_gradient], gradient[min(t + 3, last), b_gradient]
+    for low in range(u64(0), n_in, u64(PANEL)):
+        zero = load_lanes(panel, u64(ROWS * PANEL))
+        a0, a1, a2, a3, b0, b1, b2, b3 = zero, zero, zero, zero, zero, zero, zero, zero
+        at = low * n_out
+        for j in range(n_out):
+            x, y = load_lanes(weight, at), load_lanes(weight, at + u64(LANES))
+            a0, b0 = plus_times(a0, g0[j], x), plus_times(b0, g0[j], y)
+            a1, b1 = plus_times(a1, g1[j], x), plus_times(b1, g1[j], y)
+            a2, b2 = plus_times(a2, g2[j], x), plus_times(b2, g2[j], y)
+            a3, b3 = plus_times(a3, g3[j], x), plus_times(b3, g3[j], y)
+            at += u64(PANEL)
+        store_lanes(panel, u64(0), a0)
+        store_lanes(panel, u64(LANES), b0)
+        store_lanes(panel, u64(PANEL), a1)
+        store_lanes(panel, u64(PANEL + LANES), b1)
+        store_lanes(panel, u64(2 * PANEL), a2)
+        store_lanes(panel, u64(2 * PANEL + LANES), b2)
+        store_lanes(panel, u64(3 * PANEL), a3)
+        store_lanes(panel, u64(3 * PANEL + LANES), b3)
+        n = min(u64(PANEL), n_in - low)
+        for row in range(min(ROWS, n_steps - t)):
+            to = made[t + row, b]
+            for i in range(n):
+                to[low + i] = panel[u64(row) * u64(PANEL) + i]
+
+
+@compile_kernel
+def add_convolution(gradient, source, sizes, edges, sums, scratch):
+    """The same for the weights and biases of a convolution, from the gradient of its targets.
+
+    Parameters
+    ----------
+    gradient : (T, B, targets).
+    source, edges : as in through_linear.
+    sizes : columns and channels of the source, rows and columns of the targets, stride, padding, dilation.
+    sums : of weights (groups, source channel of a channel group, row, column, target channel), of biases.
+    scratch : units of a frame and how often they spiked.
+    """
+    weight_sums, bias_sums = sums
+    for group in range(edges.size - 1):
+        first, stop = edges[group], edges[group + 1]
+        _add_biases(gradient, first, stop, bias_sums[group])
+        for low in range((gradient.shape[0] - 1) // STEPS_AT_ONCE * STEPS_AT_ONCE, -1, -STEPS_AT_ONCE):
+            for b in range(first, stop):
+                for t in range(low, min(low + STEPS_AT_ONCE, gradient.shape[0])):
+                    _add_kernels(gradient, t, b, source, sizes, weight_sums[group], scratch)
+
+
+@register_jitable
+def _add_kernels(gradient, t, b, source, sizes, sums, scratch):
+    """Add what a sample gives in a step: each spike of a source, the targets that it reaches."""
+    in_columns, in_channels, out_rows, out_columns, stride, padding, dilation = sizes
+    index, times = scratch
+    group_in, kernel_rows, kernel_columns, n_out = sums.shape
+    group_out = n_out // (in_channels // group_in)
+    dx = gradient[t, b]
+    for e in range(_list_source(source, t, b, gradient.shape[0], index, times)):
+        place = i64(index[e]) // in_channels
+        channel = i64(index[e]) - place * in_channels
+        y, x = place // in_columns, place % in_columns
+        group = channel // group_in
+        c = channel - group * group_in
+        for a in range(kernel_rows):
+            below = y + padding[0] - a * dilation[0]
+            i = below // stride[0]
+            if below < 0 or i * stride[0] != below or i >= out_rows:
+                continue
+            for column in range(kernel_columns):
+                right = x + padding[1] - column * dilation[1]
+                j = right // stride[1]
+                if right < 0 or j * stride[1] != right or j >= out_columns:
+                    continue
+                given = dx[(i * out_columns + j) * n_out + group * group_out :]
+                target = sums[c, a, column, group * group_out :]
+                for o in range(u64(group_out)):
+                    target[o] += times[e] * given[o]

@@ -13,7 +13,6 @@ from evsim import batch_model as bm
 from evsim.aligned import aligned_zeros, whole_lines
 from evsim.batch_build import BatchBuilt, Node
 from evsim.batch_input import EventInput
-from evsim.lanes import LANES
 from evsim.layers import Connection, Conv2d, Linear, Recurrent
 from evsim.model import V_THRESHOLD
 from evsim.sequential import Sequential
@@ -22,9 +21,12 @@ from evsim.training.groups import group_edges, share_groups
 from evsim.training.images import pool_gradient, source_gradient
 from evsim.training.record import Chunk
 from evsim.training.stepwise import StepwiseNeurons
+from evsim.training.weight_kernels import collect_weights, fill_panels
 
 F4 = NDArray[np.float32]
-SLOPES = 2**18  # surrogate derivatives computed at a time
+SLOPES = 2**16  # surrogate derivatives computed at a time
+NO_FRAMES, NO_VALUES = np.empty((0, 0, 0), np.uint8), np.empty((0, 0, 0), np.float32)
+NO_CARRIED = np.empty((0, 0), np.float32)
 
 
 class BackwardPass:
@@ -38,11 +40,10 @@ class BackwardPass:
         self._unit_of = np.empty(order.size, np.uint32)  # the engine's number of each unit of the input
         self._unit_of[order] = np.arange(order.size)
         self._in_order = bool((order == np.arange(order.size)).all())
-        self._connections = {
+        self._connections: dict[int, Any] = {
             k: net.layers[node.connection] for k, node in enumerate(nodes) if node.connection is not None
         }
-        self._weights = {k: self._sums_of(k) for k in self._connections}  # (groups, ...) float32
-        self._biases = {k: np.zeros(nodes[k].size) for k in self._connections}
+        self._sums = {k: self._sums_of(k) for k in self._connections}
         self._stepwise = {k: StepwiseNeurons(built, k, n_samples) for k in range(len(nodes)) if self._is_stepwise(k)}
         self._carried = {  # dv, di
             k: tuple(np.zeros((n_samples, node.size), np.float32) for _ in range(2))
@@ -69,18 +70,16 @@ class BackwardPass:
                 continue
             if k in self._stepwise:
                 given = self._through_steps(k, chunk, given)
-            elif node.row[bm.NEURONS] == 1:
+            connection = self._connections.get(k)
+            if isinstance(connection, Linear):
+                given = self._through_linear(k, chunk, given, wanted)
+                continue
+            if k in self._carried:
                 given = self._through_neurons(k, chunk, given)
-            connection: Any = self._connections.get(k)
-            if connection is not None:
-                self._add_weights(k, chunk, given)
-                if connection.bias is not None:
-                    steps = given[::-1].sum(axis=1, dtype=np.float64)
-                    self._biases[k] = np.concatenate([self._biases[k][np.newaxis], steps]).sum(axis=0)
-                if wanted and isinstance(connection, Conv2d):
+            if isinstance(connection, Conv2d):
+                self._add_convolution(k, chunk, given)
+                if wanted:
                     given = source_gradient(connection, node, given)
-                elif wanted:
-                    given = self._multiply_back(connection, node, given)
             elif wanted:
                 given = given * np.float32(node.scale_in)
         if not self._wants_input:
@@ -116,31 +115,71 @@ class BackwardPass:
         recurrent = isinstance(self._net.layers[node.layer], Recurrent)
         return node.neurons is not None and (recurrent or bool(node.neurons.learned()))
 
-    def _through_neurons(self, k: int, chunk: Chunk, given: F4) -> F4:
+    def _neurons(self, k: int, chunk: Chunk, first: int, stop: int) -> tuple[Any, ...]:
+        """The neurons of node k for samples [first, stop), as kernels have them; empty, where none are."""
         node, model = self._built.nodes[k], self._built.model
+        row, starts, steps = node.row, model.parameter_start[k], model.parameter_step[k]
+        if k not in self._carried:
+            return NO_VALUES, NO_FRAMES, NO_VALUES, model.parameter_value, starts, steps, False, False, False, False
         assert node.neurons is not None
-        spiking, pre = bool(node.row[bm.SPIKING]), chunk.pre[k]
-        slope = pre
+        pre, count, spiking = chunk.pre[k], chunk.frames[k], bool(row[bm.SPIKING])
         if spiking:
-            start, step = model.parameter_start[k, V_THRESHOLD], model.parameter_step[k, V_THRESHOLD]
-            threshold = model.parameter_value[start : start + (node.size if step else 1)]
-            slope = np.empty_like(pre)
-            at_once = max(1, SLOPES // pre[0].size)
+            threshold = model.parameter_value[starts[V_THRESHOLD] :][: node.size if steps[V_THRESHOLD] else 1]
+            part = pre[:, first:stop]
+            slope, at_once = np.empty(part.shape, np.float32), max(1, SLOPES // part[0].size)
             for t in range(0, len(pre), at_once):
-                slope[t : t + at_once] = node.neurons.surrogate.derivative(pre[t : t + at_once], threshold)
-        gradient = np.empty_like(pre)
-        shared = (
-            pre, chunk.frames[k], slope, np.ascontiguousarray(given, np.float32), model.parameter_value,
-            model.parameter_start[k], model.parameter_step[k], bool(node.row[bm.SOFT]), bool(node.neurons.detach_reset),
-            bool(node.row[bm.FILTERED]), spiking,
+                slope[t : t + at_once] = node.neurons.surrogate.derivative(part[t : t + at_once], threshold)
+        else:
+            slope, count = pre, np.zeros(pre.shape, np.uint8)
+        return (
+            pre, count, slope, model.parameter_value, starts, steps, bool(row[bm.SOFT]),
+            bool(node.neurons.detach_reset), bool(row[bm.FILTERED]), spiking,
         )  # fmt: skip
-        dv, di = self._carried[k]
+
+    def _through_neurons(self, k: int, chunk: Chunk, given: F4) -> F4:
+        """The gradient of what enters neurons, from that of what they give."""
+        gradient, given = np.empty_like(chunk.pre[k]), np.ascontiguousarray(given, np.float32)
 
         def work(low: int, high: int) -> None:
-            kernels.through_neurons(*shared, *self._edges[[low, high]], gradient, dv, di)
+            edges = self._edges[low : high + 1]
+            neurons = self._neurons(k, chunk, edges[0], edges[-1])
+            kernels.through_neurons(neurons, given, edges, gradient, *self._carried[k])
 
         share_groups(self._net.threads, self._edges, work)
         return gradient
+
+    def _through_linear(self, k: int, chunk: Chunk, given: F4, wanted: bool) -> F4:
+        """Through the neurons of a linear layer and the layer itself; of its sources (T, B, units), where wanted."""
+        node, given = self._built.nodes[k], np.ascontiguousarray(given, np.float32)
+        made = np.empty((*given.shape[:2], node.order_in.size if wanted else 0), np.float32)
+        weight = self._panels(k) if wanted else np.empty(0, np.float32)
+        source, carried = self._source(k, chunk), self._carried.get(k, (NO_CARRIED, NO_CARRIED))
+        room = len(given), int(np.diff(self._edges).max()), self._sums[k][0].shape[2]
+
+        def work(low: int, high: int) -> None:
+            edges, sums = self._edges[low : high + 1], tuple(each[low:high] for each in self._sums[k])
+            neurons = self._neurons(k, chunk, edges[0], edges[-1])
+            panel = aligned_zeros(kernels.PANEL_ROOM, np.float32)
+            scratch = aligned_zeros(room, np.float32), *_room_for(node.order_in.size), panel
+            kernels.through_linear(neurons, given, source, edges, carried, sums, wanted, weight, made, scratch)
+
+        share_groups(self._net.threads, self._edges, work)
+        return made
+
+    def _add_convolution(self, k: int, chunk: Chunk, gradient: F4) -> None:
+        row, connection, source = self._built.nodes[k].row, self._connections[k], self._source(k, chunk)
+        assert isinstance(connection, Conv2d)
+        sizes = (
+            int(row[bm.IN_COLUMNS]), int(row[bm.IN_CHANNELS]), int(row[bm.OUT_ROWS]), int(row[bm.OUT_COLUMNS]),
+            connection.stride, connection.padding, connection.dilation,
+        )  # fmt: skip
+        most = int(np.diff(source[1]).max(initial=row[bm.N_IN]))
+
+        def work(low: int, high: int) -> None:
+            edges, sums = self._edges[low : high + 1], tuple(each[low:high] for each in self._sums[k])
+            kernels.add_convolution(gradient, source, sizes, edges, sums, _room_for(most))
+
+        share_groups(self._net.threads, self._edges, work)
 
     def _through_steps(self, k: int, chunk: Chunk, given: F4) -> F4:
         """Step by step; what recurrent spikes give back to the next step is part of their gradient."""
@@ -163,74 +202,44 @@ class BackwardPass:
                 self._back_biases[k] += gradient[t].sum(axis=0, dtype=np.float64)
         return gradient
 
-    def _multiply_back(self, connection: Linear, node: Node, gradient: F4) -> F4:
-        """The gradient of what enters a linear layer, from that of its targets; both (T, B, units)."""
-        n_row = whole_lines(node.order_in.size)
-        weight = aligned_zeros((gradient.shape[2], n_row), np.float32)
-        weight[:, : node.order_in.size] = connection.weight[:, node.order_in] * np.float32(node.scale_in)
-        made = np.empty((*gradient.shape[:2], node.order_in.size), np.float32)
-
-        def work(low: int, high: int) -> None:
-            sums = aligned_zeros(len(gradient) * bm.TILE, np.float32)
-            kernels.multiply_back(gradient, *self._edges[[low, high]], weight.reshape(-1), n_row, made, sums)
-
-        share_groups(self._net.threads, self._edges, work)
-        return made
-
-    def _sums_of(self, k: int) -> F4:
-        """Room for the sums of a connection's weights, in the order that the kernels have them in."""
+    def _sums_of(self, k: int) -> tuple[F4, NDArray[np.float64]]:
+        """Room for the sums of a connection's weights and biases, in the order that the kernels have them in."""
         row, connection = self._built.nodes[k].row, self._connections[k]
-        shape: tuple[int, ...] = (int(row[bm.N_IN]), -(-int(row[bm.N_OUT]) // LANES) * LANES)
+        n_out, n_groups = int(row[bm.N_OUT]), len(self._edges) - 1
+        shape: tuple[int, ...] = (int(row[bm.N_IN]), whole_lines(n_out))
         if isinstance(connection, Conv2d):
             shape = (connection.in_channels // connection.groups, *connection.kernel_size, int(row[bm.OUT_CHANNELS]))
-        return aligned_zeros((len(self._edges) - 1, *shape), np.float32)
+        biases = np.zeros((n_groups, 0 if connection.bias is None else n_out))
+        return aligned_zeros((n_groups, *shape), np.float32), biases
 
-    def _add_weights(self, k: int, chunk: Chunk, gradient: F4) -> None:
-        row, connection, sums = self._built.nodes[k].row, self._connections[k], self._weights[k]
+    def _panels(self, k: int) -> F4:
+        """The weights of a linear layer as `_multiply` takes them, flat: (panel of sources, target, source of it)."""
+        node, weight = self._built.nodes[k], self._connections[k].weight
+        n_panels = -(-node.order_in.size // kernels.PANEL)
+        panels = aligned_zeros((n_panels, len(weight), kernels.PANEL), np.float32)
+        fill_panels(weight, node.order_in, np.float32(node.scale_in), panels)
+        return panels.reshape(-1)
 
-        def add(low: int, high: int) -> None:
-            events = self._events(k, chunk, *self._edges[[low, high]])
-            groups = self._edges[low : high + 1], sums[low:high]
-            if isinstance(connection, Conv2d):
-                kernels.add_convolution_gradient(
-                    *events, gradient, int(row[bm.IN_COLUMNS]), int(row[bm.IN_CHANNELS]), int(row[bm.OUT_ROWS]),
-                    int(row[bm.OUT_COLUMNS]), connection.stride, connection.padding, connection.dilation, *groups,
-                )  # fmt: skip
-            else:
-                kernels.add_linear_gradient(*events, gradient, *groups, aligned_zeros(bm.TILE, np.float32))
-
-        share_groups(self._net.threads, self._edges, add)
-
-    def _events(self, k: int, chunk: Chunk, first: int, stop: int) -> tuple[Any, Any, Any]:
-        """What enters node k of samples [first, stop), as `kernels.list_events` has it."""
+    def _source(self, k: int, chunk: Chunk) -> tuple[Any, NDArray[np.int64], NDArray[np.uint32]]:
+        """What enters node k: its frames, or empty ones and listed spikes."""
         given = chunk.given
         if k == 0 and isinstance(given, EventInput):
-            n_steps = given.shape[0]
-            start = given.start[first * n_steps : stop * n_steps + 1]
-            index = given.index[start[0] : start[-1]]
-            if not self._in_order:
-                index = self._unit_of[index]
-            return start - start[0], index, np.empty(0, np.float32)
-        frames = chunk.frames_before(k, self._built.nodes)
-        start = np.zeros((stop - first) * len(frames) + 1, np.int64)
-        index, times = np.empty(0, np.uint32), np.empty(0, np.float32)
-        n = kernels.list_events(frames, first, stop, start, index, times)
-        index, times = np.empty(n, np.uint32), np.empty(n, np.float32)
-        kernels.list_events(frames, first, stop, start, index, times)
-        return start, index, times
+            index = given.index if self._in_order else self._unit_of[given.index]
+            return NO_FRAMES, given.start, index
+        return chunk.frames_before(k, self._built.nodes), np.empty(0, np.int64), np.empty(0, np.uint32)
 
     def _connection_gradients(self, k: int) -> dict[str, F4]:
         node, connection = self._built.nodes[k], self._connections[k]
         assert isinstance(connection, Connection)
-        total = self._weights[k].sum(axis=0) * np.float32(node.scale_in)
+        weights, biases = self._sums[k]
+        weight, scale = np.empty(connection.weight.shape, np.float32), np.float32(node.scale_in)
         if isinstance(connection, Conv2d):
-            weight = np.ascontiguousarray(total.transpose(3, 0, 1, 2)).reshape(connection.weight.shape)
+            weight[:] = (weights.sum(axis=0) * scale).transpose(3, 0, 1, 2).reshape(weight.shape)
         else:
-            weight = np.empty(connection.weight.shape, np.float32)
-            weight[:, node.order_in] = total[:, : len(weight)].T
+            collect_weights(weights, node.order_in, scale, weight)
         made = {f"{node.connection}.weight": weight}
         if connection.bias is not None:  # units are numbered (row, column, channel)
-            bias = self._biases[k].reshape(-1, connection.bias.size).sum(axis=0)
+            bias = biases.sum(axis=0).reshape(-1, connection.bias.size).sum(axis=0)
             made[f"{node.connection}.bias"] = bias.astype(np.float32)
         return made
 
@@ -239,3 +248,8 @@ def as_units(node: Node, gradient: Any) -> F4:
     """A gradient in the user's shape, in the order of a node's units."""
     flat = np.asarray(gradient, np.float32).reshape(*np.shape(gradient)[:2], node.size)
     return np.ascontiguousarray(flat if node.in_order else flat[:, :, node.order])
+
+
+def _room_for(n: int) -> tuple[NDArray[np.uint32], F4]:
+    """Room for n units of a frame and how often they spiked; one more is written."""
+    return np.empty(n + 1, np.uint32), np.empty(n + 1, np.float32)

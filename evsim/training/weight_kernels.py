@@ -1,0 +1,39 @@
+"""Weights of linear layers on their way to the backward kernels, and their gradients on the way back: the loops."""
+
+import numpy as np
+
+from evsim.jit import compile_kernel
+
+f32 = np.float32
+u64 = np.uint64
+
+
+@compile_kernel
+def fill_panels(weight, order, scale, panels):
+    """Weights (targets, sources), scaled, as panels (panel of sources, target, source of it).
+
+    order : the number of each source in the order of the panels. What panels have beyond the sources stays as it is.
+    """
+    size = u64(panels.shape[2])
+    for target in range(weight.shape[0]):
+        row = weight[target]
+        for source in range(u64(order.size)):
+            panels[source // size, target, source % size] = row[order[source]] * scale
+
+
+@compile_kernel
+def collect_weights(sums, order, scale, gradient):
+    """gradient (targets, sources) = the sum of the groups' sums (groups, sources, n_row), scaled.
+
+    order : the number of each source of the sums in the gradient.
+    """
+    n_out = u64(gradient.shape[0])
+    for source in range(u64(order.size)):
+        for group in range(u64(1), u64(sums.shape[0])):
+            total, part = sums[0, source], sums[group, source]
+            for i in range(n_out):
+                total[i] += part[i]
+    for target in range(n_out):
+        row = gradient[target]
+        for source in range(u64(order.size)):
+            row[order[source]] = sums[0, source, target] * scale
