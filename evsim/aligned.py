@@ -1,6 +1,7 @@
 """Arrays that begin on a cache line: vector loads that straddle two lines cost half the speed of dense additions."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ __all__ = ["aligned_zeros", "join_aligned", "whole_lines"]
 
 def aligned_zeros(shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """np.zeros(shape, dtype) whose first entry begins a cache line."""
-    n = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    n = (shape if isinstance(shape, int) else prod(shape)) * np.dtype(dtype).itemsize
     room = np.zeros(n + LINE, np.uint8)
     first = -room.__array_interface__["data"][0] % LINE
     return room[first : first + n].view(dtype).reshape(shape)

@@ -299,8 +299,8 @@ class PoissonInput(BatchInput):
         require_batch("PoissonInput", "threshold", threshold)
         if threshold.dtype.kind not in "iu":
             raise TypeError(f"PoissonInput: threshold has dtype {threshold.dtype}; thresholds must be whole numbers")
-        good = (threshold >= 0) & (threshold <= CERTAIN)
-        if not good.all():
+        if threshold.size and not (threshold.min() >= 0 and threshold.max() <= CERTAIN):
+            good = (threshold >= 0) & (threshold <= CERTAIN)
             raise ValueError(
                 f"PoissonInput: {checks.first_bad(threshold, good, 'threshold')}; thresholds must be in [0, 2^32]"
             )

@@ -62,8 +62,8 @@ def numbers(
     array = as_floats(owner, name, value)
     if array.ndim and array.shape != shape:
         raise ValueError(f"{owner}: {name} has shape {array.shape}; it must be one number or have shape {shape}")
-    if array.size and (low <= array.min() if inclusive else low < array.min()) and np.abs(array).max() <= LARGEST:
-        return array  # as nearly always, and nan never
+    if are_usual(array) and (low <= array.min() if inclusive else low < array.min()):
+        return array
     good = ~np.isnan(array) if infinite else np.isfinite(array)
     if not good.all():
         allowed = "a number" if infinite else "finite"
@@ -74,6 +74,11 @@ def numbers(
         relation = "at least" if inclusive else "above"
         raise ValueError(f"{owner}: {first_bad(array, good, name)}; it must be {relation} {low:g}{unit and ' ' + unit}")
     return array
+
+
+def are_usual(array: NDArray[Any]) -> bool:
+    """Whether these are numbers, finite and not too large, as nearly always."""
+    return bool(array.size and array.min() >= -LARGEST and array.max() <= LARGEST)  # nan is neither
 
 
 def _refuse_large(owner: str, name: str, array: NDArray[np.float64]) -> None:

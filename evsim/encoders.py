@@ -248,14 +248,16 @@ def _rows(x: NDArray[Any]) -> NDArray[Any]:
 
 
 def _batch(owner: str, x: Any) -> NDArray[Any]:
-    array = checks.as_floats(owner, "x", x)
+    array = x if isinstance(x, np.ndarray) and x.dtype == np.float32 else checks.as_floats(owner, "x", x)
     require_batch(owner, "x", array)
-    return array.astype(np.float32) if np.asarray(x).dtype == np.float32 else array
+    return array
 
 
 def _unit_interval(owner: str, x: Any, high: float = 1.0, words: str = "1") -> NDArray[Any]:
     """x as floats (B, ...) in [0, high]."""
     array = _batch(owner, x)
+    if array.size and array.min() >= 0 and array.max() <= high:
+        return array  # as nearly always, and nan never
     good = (array >= 0) & (array <= high)
     if not good.all():
         advice = "; divide 8-bit values by 255" if np.asarray(x).dtype == np.uint8 else ""

@@ -96,11 +96,17 @@ class Connection(Layer):
             self.bias = generator.uniform(-k, k, self._weight_shape[:1])
 
     def _checked(self, name: str, value: Any, shape: Shape) -> F4:
+        array = np.asarray(value)
+        if array.dtype == np.float32 and array.shape == shape and checks.are_usual(array):
+            return self._kept(array)
         owner = repr(self)
         array = checks.as_floats(owner, name, value)
         if array.shape != shape:
             raise ValueError(f"{owner}: {name} has shape {array.shape}; it must have shape {shape}")
-        made: F4 = checks.numbers(owner, name, array, shape).astype(np.float32)
+        return self._kept(checks.numbers(owner, name, array, shape))
+
+    def _kept(self, array: NDArray[Any]) -> F4:
+        made = array.astype(np.float32)
         made.flags.writeable = False
         self.version += 1
         return made

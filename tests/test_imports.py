@@ -25,7 +25,7 @@ LEVELS = [
     ],
     ["plotting_frames", "plotting_style"],
     ["plotting_confusion", "plotting_conversion", "plotting_layers", "plotting_recordings", "plotting_tiles"],
-    ["distributions", "plotting", "tally", "learning", "cuda_kernels.machine_code"],
+    ["distributions", "lane_sums", "plotting", "tally", "learning", "cuda_kernels.machine_code"],
     ["checks", "plastic_dynamics", "cuda_kernels.phases", "encoding_kernels", "batch_model"],
     [
         "surrogates",
@@ -36,7 +36,7 @@ LEVELS = [
         "training.reset_gradient",
         "training.eventprop_kernels",
     ],
-    ["training.backward_kernels"],
+    ["training.backward_kernels", "training.gathering_kernels"],
     ["neurons"],
     [
         "arrival_kernels",
@@ -142,13 +142,14 @@ ONLY = {
     },
     "aligned": set(),
     "lanes": {"jit"},
+    "lane_sums": {"lanes"},
     "dynamics": {"jit"},
     "tally": {"jit"},
     "encoding_kernels": {"jit", "philox"},
     "batch_input": {"checks", "encoding_kernels", "threads"},
     "encoders": {"checks", "batch_input"},
     "plastic_dynamics": {"jit", "dynamics", "learning", "model"},
-    "arrival_kernels": {"jit", "lanes", "dynamics", "learning", "model", "plastic_dynamics"},
+    "arrival_kernels": {"jit", "lanes", "lane_sums", "dynamics", "learning", "model", "plastic_dynamics"},
     "learning_kernels": {"jit", "learning", "plastic_dynamics"},
     "cpu_kernels": {
         "jit",

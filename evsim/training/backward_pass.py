@@ -17,11 +17,11 @@ from evsim.layers import Connection, Conv2d, Linear, Recurrent
 from evsim.model import V_THRESHOLD
 from evsim.sequential import Sequential
 from evsim.training import backward_kernels as kernels
+from evsim.training.gathering_kernels import collect_weights, fill_panels
 from evsim.training.groups import group_edges, share_groups
 from evsim.training.images import pool_gradient, source_gradient
 from evsim.training.record import Chunk
 from evsim.training.stepwise import StepwiseNeurons
-from evsim.training.weight_kernels import collect_weights, fill_panels
 
 F4 = NDArray[np.float32]
 SLOPES = 2**16  # surrogate derivatives computed at a time

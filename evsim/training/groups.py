@@ -19,7 +19,7 @@ def group_edges(n_samples: int) -> NDArray[np.int64]:
 
 
 def share_groups(threads: int, edges: NDArray[np.int64], work: Callable[[int, int], Any]) -> None:
-    """Call work(first group, stop) for as many parts of the groups as there are threads."""
-    n_parts = min(threads, len(edges) - 1)
+    """Call work(first group, stop) for parts of the groups: two for each of several threads, which evens them out."""
+    n_parts = min(2 * threads if threads > 1 else 1, len(edges) - 1)
     parts = np.arange(n_parts + 1) * (len(edges) - 1) // n_parts
     share_out(threads, work, pairwise(parts.tolist()))

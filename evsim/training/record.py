@@ -18,6 +18,7 @@ from evsim.batch_build import BatchBuilt, Node
 from evsim.batch_input import BatchInput, EventInput, RepeatedInput
 from evsim.layer_values import as_frames
 from evsim.training.backward_kernels import STEPS_AT_ONCE
+from evsim.training.gathering_kernels import count_spikes
 
 F4 = NDArray[np.float32]
 
@@ -89,9 +90,8 @@ class Record:
 
     def _count(self, counts: Any) -> NDArray[np.int64]:
         """The spikes of each unit, of a chunk's."""
-        n_steps, n_samples, n = counts.shape
-        of_samples = counts.reshape(n_steps, n_samples * n).sum(axis=0, dtype=np.int64)
-        total: NDArray[np.int64] = of_samples.reshape(n_samples, n).sum(axis=0)
+        total = np.zeros(counts.shape[2], np.int64)
+        count_spikes(counts, total)
         return total
 
     def _chunk_of(self, first: int, stop: int, given: Any, arrays: list[Any]) -> Chunk:

@@ -1,10 +1,10 @@
-"""Weights of linear layers on their way to the backward kernels, and their gradients on the way back: the loops."""
+"""What is gathered around the way back: weights of linear layers for it, gradients from its sums, spikes of a run."""
 
 import numpy as np
 
 from evsim.jit import compile_kernel
 
-f32 = np.float32
+i64 = np.int64
 u64 = np.uint64
 
 
@@ -37,3 +37,13 @@ def collect_weights(sums, order, scale, gradient):
         row = gradient[target]
         for source in range(u64(order.size)):
             row[order[source]] = sums[0, source, target] * scale
+
+
+@compile_kernel
+def count_spikes(frames, total):
+    """total (n,) int64 += the spikes of each unit in frames (T, B, n) uint8."""
+    for t in range(frames.shape[0]):
+        for b in range(frames.shape[1]):
+            frame = frames[t, b]
+            for i in range(u64(total.size)):
+                total[i] += i64(frame[i])
