@@ -189,7 +189,7 @@ def _define(function: Any, for_integers: Any, for_floats: Any, is_choice: bool =
 _define(operator.add, ir.IRBuilder.add, ir.IRBuilder.fadd)
 _define(operator.sub, ir.IRBuilder.sub, ir.IRBuilder.fsub)
 _define(operator.mul, ir.IRBuilder.mul, ir.IRBuilder.fmul)
-for _operator, _sign in ((operator.gt, ">"), (operator.eq, "==")):
+for _operator, _sign in ((operator.gt, ">"), (operator.lt, "<"), (operator.eq, "==")):
     _define(
         _operator,
         lambda builder, x, y, sign=_sign: builder.icmp_signed(sign, x, y),

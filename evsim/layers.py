@@ -96,9 +96,9 @@ class Connection(Layer):
             self.bias = generator.uniform(-k, k, self._weight_shape[:1])
 
     def _checked(self, name: str, value: Any, shape: Shape) -> F4:
-        array = np.asarray(value)
-        if array.dtype == np.float32 and array.shape == shape and checks.are_usual(array):
-            return self._kept(array)
+        is_float32 = isinstance(value, np.ndarray) and value.dtype == np.float32
+        if is_float32 and value.shape == shape and checks.are_usual(value):
+            return self._kept(value)
         owner = repr(self)
         array = checks.as_floats(owner, name, value)
         if array.shape != shape:

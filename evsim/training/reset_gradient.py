@@ -1,6 +1,6 @@
 """What a step of one neuron passes back through its spike and its reset: plain functions for every backend's kernels.
 
-h is the potential before the reset, s the number of spikes as float32, v what the reset makes of h, and slope = ds/dh
+h is the potential before the reset, s the spikes as float32, v what the reset makes of h, and slope = ds/dh
 the surrogate's. All may be vectors of `lanes`.
 """
 
@@ -35,5 +35,5 @@ def through_spike(h, s, slope, ds, dv, v_reset, v_min, spiking, soft, detach):
     if soft:
         keeps = f32(1.0) - product(through, v_reset)
     else:
-        keeps = choose(s == f32(0.0), f32(1.0), f32(0.0)) + product(through, v_reset - h)
+        keeps = choose(s < f32(1.0), f32(1.0) - s, f32(0.0)) + product(through, v_reset - h)
     return product(ds, slope) + product(goes_on, keeps)
