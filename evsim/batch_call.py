@@ -18,16 +18,17 @@ Request = tuple[int, int]  # a node, and a variable of bm
 def input_arrays(given: BatchInput | NDArray[Any]) -> tuple[Any, ...]:
     """What the kernels take for an input of any kind.
 
-    Its kind, tensor (T or 1, B, n), spikes (start and index as EventInput's), thresholds (B, n), seed, T, and the
-    number of its first sample.
+    Its kind, tensor (T or 1, B, n), spikes (start and index as EventInput's), thresholds (B, n), seed, EventInput's
+    stride, and the number of its first sample.
     """
     kind = bm.DENSE
     dense: NDArray[Any] = np.zeros((0, 0, 0), np.float32)
     start, index = np.zeros(1, np.int64), np.zeros(0, np.uint32)
     threshold, seed, first_sample = np.zeros((0, 0), np.uint64), (np.uint64(0), np.uint64(0)), 0
+    stride = 0
     n_steps, n_samples = given.shape[:2]
     if isinstance(given, EventInput):
-        kind, start, index = bm.EVENTS, given.start, given.index
+        kind, start, index, stride = bm.EVENTS, given.start, given.index, given.stride
     elif isinstance(given, PoissonInput):
         kind, threshold, seed = bm.POISSON, given.threshold.reshape(n_samples, -1), given.key
         first_sample = given.first_sample
@@ -36,7 +37,7 @@ def input_arrays(given: BatchInput | NDArray[Any]) -> tuple[Any, ...]:
     else:
         dense = np.asarray(given).reshape(n_steps, n_samples, -1)
     arrays = (_writeable(each) for each in (dense, start, index, threshold))
-    return kind, *arrays, seed, n_steps, first_sample
+    return kind, *arrays, seed, stride, first_sample
 
 
 def _writeable(array: NDArray[Any]) -> NDArray[Any]:

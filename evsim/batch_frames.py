@@ -65,7 +65,7 @@ def _read_events(index, first, stop, channels, places, count, at):
 def read_input(given, sample, first_step, n_steps, channels, n, frames, scratch):
     """The frames of a sample's input for steps [first_step, first_step + n_steps); returns what stopped it."""
     holds, count, value, size = frames
-    kind, dense, start, index, threshold, seed, t_total, first_sample = given
+    kind, dense, start, index, threshold, seed, stride, first_sample = given
     places = n // channels
     lit, spiking, listed = scratch
     n_lit = list_lit(threshold[sample], lit) if kind == POISSON else u64(0)
@@ -85,10 +85,12 @@ def read_input(given, sample, first_step, n_steps, channels, n, frames, scratch)
             else:
                 holds[t] = SAME_VALUES
         elif kind == EVENTS:
-            row = u64(sample) * u64(t_total) + step
+            row = u64(sample) * u64(stride) + step
             _read_events(index, u64(start[row]), u64(start[row + u64(1)]), channels, places, count, at)
         else:
-            drawn = draw_poisson_frame(lit, n_lit, step, u64(first_sample + sample), seed[0], seed[1], spiking, listed)
+            drawn = draw_poisson_frame(
+                lit, n_lit, step, u64(first_sample + sample), seed[0], seed[1], spiking, listed, u64(0)
+            )
             _read_events(listed, u64(0), drawn, channels, places, count, at)
     return DONE
 
@@ -175,29 +177,27 @@ def list_frames(node, n_steps, frames, lists):
 
 @register_jitable
 def list_input(given, sample, first_step, n_steps, frames, lists, scratch):
-    """The same for an input of spikes that are lists already, or that are drawn as lists: no frames are made."""
-    begin, most, index, _ = lists
-    kind, _, start, given_index, threshold, seed, t_total, first_sample = given
-    lit, spiking, listed = scratch
-    n_lit = list_lit(threshold[sample], lit) if kind == POISSON else u64(0)
-    stored = u64(0)
-    begin[0] = stored
+    """The same for an input of spikes that are lists already, or that are drawn as lists: no frames are made.
+
+    Lists that are there already stay where they are; returns the lists.
+    """
+    begin, most, index, back_index = lists
+    kind, _, start, given_index, threshold, seed, stride, first_sample = given
     for t in range(n_steps):
-        step = u64(first_step) + u64(t)
-        if kind == POISSON:
-            n = draw_poisson_frame(lit, n_lit, step, u64(first_sample + sample), seed[0], seed[1], spiking, listed)
-            for i in range(n):
-                index[stored + i] = listed[i]
-        else:
-            row = u64(sample) * u64(t_total) + step
-            first = u64(start[row])
-            n = u64(start[row + u64(1)]) - first
-            for i in range(n):
-                index[stored + i] = given_index[first + i]
-        stored += n
-        begin[t + 1] = stored
         most[t] = u16(1)
         frames[0][t] = SPIKE_COUNTS
+    if kind == EVENTS:
+        for t in range(n_steps + 1):
+            begin[t] = u64(start[u64(sample) * u64(stride) + u64(first_step) + u64(t)])
+        return begin, most, given_index, back_index
+    lit, spiking, _ = scratch
+    n_lit = list_lit(threshold[sample], lit)
+    begin[0] = u64(0)
+    for t in range(n_steps):
+        begin[t + 1] = begin[t] + draw_poisson_frame(
+            lit, n_lit, u64(first_step + t), u64(first_sample + sample), seed[0], seed[1], spiking, index, begin[t]
+        )
+    return lists
 
 
 @register_jitable

@@ -111,6 +111,7 @@ class EventInput(BatchInput):
     start: NDArray[np.int64]
     index: NDArray[np.uint32]
     shape: tuple[int, ...]
+    stride: int = field(init=False)  # from one sample's first entry of start to the next one's
 
     def __post_init__(self) -> None:
         shape = _event_shape(self.shape)
@@ -132,6 +133,7 @@ class EventInput(BatchInput):
                     f"it may {MOST_SPIKES} times"
                 )
         object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "stride", shape[0])
         object.__setattr__(self, "start", np.ascontiguousarray(start, np.int64))
         object.__setattr__(self, "index", index.astype(np.uint32))
 
@@ -139,7 +141,8 @@ class EventInput(BatchInput):
     def trusted(cls, start: NDArray[np.int64], index: NDArray[np.uint32], shape: tuple[int, ...]) -> EventInput:
         """An input of arrays that are known to be right, units ascending: they are not looked at."""
         made = object.__new__(cls)
-        for name, value in (("start", start), ("index", index), ("shape", shape), ("ascending", True)):
+        fields = {"start": start, "index": index, "shape": shape, "stride": shape[0], "ascending": True}
+        for name, value in fields.items():
             object.__setattr__(made, name, value)
         return made
 
@@ -312,35 +315,15 @@ class PoissonInput(BatchInput):
         """The seed as the kernels take it."""
         return np.uint64(self.seed & 0xFFFFFFFF), np.uint64(self.seed >> 32)
 
+    def drawn(self) -> DrawnInput:
+        """The same spikes, stored as they are drawn."""
+        return DrawnInput(self)
+
     def events(self, threads: int = 1) -> EventInput:
         """The same spikes, drawn and stored; samples are shared out among threads."""
-        n_samples, n_steps = len(self.threshold), self.n_steps
-        rows = self.threshold.reshape(n_samples, prod(self.shape[2:]))
-        edges = [n_samples * part // threads for part in range(threads + 1)]
-        mean = np.array([float(rows[a:b].sum()) / CERTAIN * n_steps for a, b in pairwise(edges)])
-        rooms = (mean + 6.0 * np.sqrt(mean)).astype(np.int64) + 100  # enough but once in a billion times
-        while True:
-            index = np.empty(rooms.sum(), np.uint32)
-            begin = np.cumsum(rooms) - rooms
-            parts = [index[at : at + room] for at, room in zip(begin, rooms, strict=True)]
-            starts = [np.zeros((b - a) * n_steps + 1, np.int64) for a, b in pairwise(edges)]
-            share_out(threads, self._draw, zip(pairwise(edges), starts, parts, strict=True))
-            found = np.array([start[-1] for start in starts])
-            if (found <= rooms).all():
-                break
-            rooms = found
-        before = np.cumsum(found) - found
-        for part, at, n in zip(parts[1:], before[1:], found[1:], strict=True):
-            index[at : at + n] = part[:n]  # close up
-        start = np.concatenate([[0], *(own[1:] + at for own, at in zip(starts, before, strict=True))])
-        return EventInput.trusted(start, index[: found.sum()], self.shape)
-
-    def _draw(self, samples: tuple[int, int], start: NDArray[np.int64], index: NDArray[np.uint32]) -> None:
-        """Fill start, and index as far as it has room, with the spikes of samples [first, stop)."""
-        first, stop = samples
-        rows = self.threshold.reshape(len(self.threshold), prod(self.shape[2:]))[first:stop]
-        n_steps, first_sample = np.uint64(self.n_steps), np.uint64(self.first_sample + first)
-        draw_poisson(rows, n_steps, first_sample, *self.key, *drawing_scratch(rows.shape[1]), start, index)
+        made, n_samples = self.drawn(), len(self.threshold)
+        share_out(threads, made.draw, pairwise(n_samples * part // threads for part in range(threads + 1)))
+        return made.closed()
 
     @property
     def n_spikes(self) -> int:
@@ -348,3 +331,41 @@ class PoissonInput(BatchInput):
 
     def dense(self) -> NDArray[np.float32]:
         return self.events().dense()
+
+
+class DrawnInput(EventInput):
+    """The spikes of a PoissonInput, stored by the threads that first need them, each those of its own samples.
+
+    As EventInput's, but that there is room behind the spikes of each sample: those of sample b in step t are of the
+    units index[start[b * stride + t] : start[b * stride + t + 1]], with stride T + 1.
+    """
+
+    _source: PoissonInput
+    _threshold: NDArray[np.uint64]  # (B, n)
+    _begin: NDArray[np.int64]  # (B,) where the spikes of each sample begin in index
+
+    def __init__(self, source: PoissonInput) -> None:
+        n_steps, n_samples = source.shape[:2]
+        threshold = source.threshold.reshape(n_samples, prod(source.shape[2:]))
+        most = np.count_nonzero(threshold, axis=1) * n_steps + 4  # so much more is written than kept
+        begin = np.cumsum(most) - most
+        start, index = np.empty(n_samples * (n_steps + 1), np.int64), np.empty(most.sum(), np.uint32)
+        fields = {"start": start, "index": index, "shape": source.shape, "stride": n_steps + 1, "ascending": True}
+        for name, value in {**fields, "_source": source, "_threshold": threshold, "_begin": begin}.items():
+            object.__setattr__(self, name, value)
+
+    def draw(self, first: int, stop: int) -> None:
+        """Draw and store the spikes of samples [first, stop)."""
+        lit, spiking, _ = drawing_scratch(self._threshold.shape[1])
+        numbers = np.uint64(self.shape[0]), first, stop, np.uint64(self._source.first_sample), *self._source.key
+        draw_poisson(self._threshold, *numbers, lit, spiking, self._begin, self.start, self.index)
+
+    def closed(self) -> EventInput:
+        """Without the room between samples, once all are drawn."""
+        starts = self.start.reshape(-1, self.stride)
+        index = np.concatenate([self.index[:0], *(self.index[row[0] : row[-1]] for row in starts)])
+        start = np.concatenate([[0], np.cumsum(np.diff(starts))])
+        return EventInput.trusted(start, index, self.shape)
+
+    def dense(self) -> NDArray[np.float32]:
+        return self.closed().dense()

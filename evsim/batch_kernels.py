@@ -198,7 +198,7 @@ def _do_part(model, state, given, records, n_steps, sample, team, own, part, chu
     k = part - 1
     source = _frames(team, k, chunk)
     if k == 0 and is_listed:
-        list_input(source_arrays, sample, first_step, n, source, lists, drawing)
+        lists = list_input(source_arrays, sample, first_step, n, source, lists, drawing)
     elif model.node[k, bm.KIND] != bm.POOL:
         list_frames(model.node[k], n, source, lists)
     why = _advance_node(model, state, k, sample, n, first_step, records, source, target, lists, work)
@@ -251,10 +251,11 @@ def _stop(stopped, why, k, sample, step):
 
 @compile_kernel
 def run_samples(model, state, given, records, n_steps, next_sample, team, own, stopped):
-    """Advance samples, each through all its steps, until none is left; `next_sample` is shared by all threads.
+    """Advance samples, each through all its steps, until none is left.
 
     Parameters
     ----------
+    next_sample : (2,) the next sample and the one behind the last, which threads may share.
     given : the input, see batch_call.input_arrays; whether its spikes are lists already; channels of a sample.
     records : (what is recorded (n, 2): node and variable; where; the values; number of samples).
     team : what the threads that share a sample share: frames of all parts (what they hold, counts, values), where a
@@ -269,7 +270,7 @@ def run_samples(model, state, given, records, n_steps, next_sample, team, own, s
     chunk_steps = i64(team[5])
     while atomic_load(stopped, u64(0)) == DONE:
         sample = i64(atomic_add(next_sample, u64(0), u64(1)))
-        if sample >= i64(records[3]):
+        if sample >= i64(next_sample[1]):
             break
         for chunk in range((n_steps + chunk_steps - 1) // chunk_steps):
             for part in range(model.node.shape[0] + 1):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim.jit import compile_kernel, register_jitable
+from evsim.lanes import count_ones, store_set
 from evsim.philox import PURPOSE_ENCODER, philox
 
 u32 = np.uint32
@@ -71,7 +72,7 @@ def list_lit(threshold_row, lit):
 
 
 @register_jitable
-def draw_poisson_frame(lit, n_lit, step, sample, key0, key1, spiking, out_index):
+def draw_poisson_frame(lit, n_lit, step, sample, key0, key1, spiking, index, at):
     """The inputs of a sample that spike in one step, ascending; returns how many (uint64).
 
     An input spikes with probability threshold / 2^32: never at 0, always at 2^32.
@@ -84,8 +85,8 @@ def draw_poisson_frame(lit, n_lit, step, sample, key0, key1, spiking, out_index)
         In [0, 2^32) and [0, 2^56).
     spiking
         (n_groups,) uint64, scratch.
-    out_index
-        (4 * n_groups,) uint32, of which the first entries, as many as are returned, are the inputs; the rest: scratch.
+    index, at
+        uint32: index[at:] becomes the inputs, as many as are returned; 4 entries behind them are written to as well.
     """
     for g in range(n_lit):
         x0, x1, x2, x3 = encoder_words(lit[0, g], step, sample, key0, key1)
@@ -95,38 +96,31 @@ def draw_poisson_frame(lit, n_lit, step, sample, key0, key1, spiking, out_index)
             | (u64(x2 < lit[3, g]) << u64(2))
             | (u64(x3 < lit[4, g]) << u64(3))
         )
-    count = u64(0)
+    stored = at
     for g in range(n_lit):
-        first, spikes = lit[0, g] << u64(2), spiking[g]
-        for lane in range(u64(4)):  # written whether it spikes or not, which is faster than a branch taken at random
-            out_index[count] = u32(first + lane)
-            count += (spikes >> lane) & u64(1)
-    return count
+        store_set(index, stored, u32(lit[0, g] << u64(2)), spiking[g])
+        stored += count_ones(spiking[g])
+    return stored - at
 
 
 @compile_kernel
-def draw_poisson(threshold, n_steps, first_sample, key0, key1, lit, spiking, frame, start, index):
-    """The spikes of some samples: fills start, and index as far as it has room.
+def draw_poisson(threshold, n_steps, first, stop, first_sample, key0, key1, lit, spiking, begin, start, index):
+    """The spikes of samples [first, stop) of a batch.
 
     Parameters
     ----------
     threshold
         (B, n) uint64, row b of which belongs to sample first_sample + b.
-    lit, spiking, frame
+    lit, spiking
         Scratch, see draw_poisson_frame.
+    begin
+        (B,) int64, where the spikes of each sample begin in index: with room for all that may spike, and 4 more.
     start, index
-        (B * n_steps + 1,) int64 and uint32, as those of EventInput.
+        Filled: those of sample b in step t are index[start[b * (n_steps + 1) + t] : start[b * (n_steps + 1) + t + 1]].
     """
-    at = u64(0)
-    stored = u64(0)
-    start[0] = 0
-    for b in range(u64(threshold.shape[0])):
-        n_lit = list_lit(threshold[b], lit)
+    for b in range(first, stop):
+        n_lit, stored, at = list_lit(threshold[b], lit), u64(begin[b]), u64(b) * (n_steps + u64(1))
+        start[at] = stored
         for step in range(n_steps):
-            count = draw_poisson_frame(lit, n_lit, step, first_sample + b, key0, key1, spiking, frame)
-            if stored + count <= u64(index.size):
-                for k in range(count):
-                    index[stored + k] = frame[k]
-            stored += count
-            at += u64(1)
-            start[at] = stored
+            stored += draw_poisson_frame(lit, n_lit, step, first_sample + u64(b), key0, key1, spiking, index, stored)
+            start[at + step + u64(1)] = stored

@@ -27,8 +27,8 @@ MASK = 64  # entries that a mask has bits for
 _FLAGS = ir.VectorType(ir.IntType(1), LANES)
 
 __all__ = [
-    "LANES", "MASK", "in_all_lanes", "lanes_pointer", "load_lanes", "load_some", "mask_nonzero", "plus_times",
-    "store_lanes", "store_some", "trailing_zeros",
+    "LANES", "MASK", "count_ones", "in_all_lanes", "lanes_pointer", "load_lanes", "load_some", "mask_nonzero",
+    "plus_times", "store_lanes", "store_set", "store_some", "trailing_zeros",
 ]  # fmt: skip
 
 
@@ -240,6 +240,38 @@ def trailing_zeros(_typing_context, x):  # type: ignore[no-untyped-def]
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
     return numba.types.uint64(numba.types.uint64), codegen
+
+
+@intrinsic
+def count_ones(_typing_context, x):  # type: ignore[no-untyped-def]
+    """The number of bits of a uint64 that are one."""
+
+    def codegen(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.ctpop(arguments[0])
+
+    return numba.types.uint64(numba.types.uint64), codegen
+
+
+@intrinsic
+def store_set(_typing_context, array, at, first, bits):  # type: ignore[no-untyped-def]
+    """array[at:] becomes first + i for each of 4 bits i that is one, ascending. All 4 entries are written to.
+
+    Without a branch, or a step for each bit: from a table of what each set of bits gives.
+    """
+    four, word = ir.VectorType(ir.IntType(32), 4), ir.IntType(32)
+    sets = [[i for i in range(4) if number >> i & 1] for number in range(16)]
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        rows = [ir.Constant(four, (each + [0] * 4)[:4]) for each in sets]
+        table = cgutils.global_constant(builder.module, "evsim_sets", ir.Constant(ir.ArrayType(four, 16), rows))
+        row = builder.load(builder.gep(table, [word(0), builder.trunc(arguments[3], word)]), align=16)
+        firsts = builder.insert_element(ir.Constant(four, ir.Undefined), arguments[2], word(0))
+        firsts = builder.shuffle_vector(firsts, firsts, ir.Constant(ir.VectorType(word, 4), [0] * 4))
+        to = lanes_pointer(context, builder, signature, arguments, 0, arguments[1], four)
+        builder.store(builder.add(row, firsts), to, align=4)
+        return context.get_dummy_value()
+
+    return numba.types.void(array, numba.types.uint64, numba.types.uint32, numba.types.uint64), codegen
 
 
 def lanes_pointer(context, builder, signature, arguments, array, index, vector):  # type: ignore[no-untyped-def]

@@ -16,7 +16,7 @@ u64 = np.uint64
 
 @compile_kernel
 def draw(threshold, step, sample, key0, key1, lit, spiking, out):
-    return draw_poisson_frame(lit, list_lit(threshold, lit), step, sample, key0, key1, spiking, out)
+    return draw_poisson_frame(lit, list_lit(threshold, lit), step, sample, key0, key1, spiking, out, u64(0))
 
 
 def draw_frame(threshold, *keys):

@@ -145,7 +145,7 @@ ONLY = {
     "lane_sums": {"lanes"},
     "dynamics": {"jit"},
     "tally": {"jit"},
-    "encoding_kernels": {"jit", "philox"},
+    "encoding_kernels": {"jit", "lanes", "philox"},
     "batch_input": {"checks", "encoding_kernels", "threads"},
     "encoders": {"checks", "batch_input"},
     "plastic_dynamics": {"jit", "dynamics", "learning", "model"},

@@ -59,7 +59,8 @@ def forward(
         checks.size("forward", "checkpoint_every", checkpoint_every, 1)
     given = checked_input(x)
     if isinstance(given, PoissonInput) and net.backend == "cpu":
-        given = given.events(net.threads)  # a GPU draws them again on the way back
+        is_kept = checkpoint_every is None and given.shape[1] >= net.threads
+        given = given.drawn() if is_kept else given.events(net.threads)  # a GPU draws them again on the way back
     built, engine, state = net.begin(given.shape[1], given.shape[2:])
     for node in built.nodes:
         if node.row[bm.REFRACTORY] == 1 or node.row[bm.THETA_AT] >= 0:

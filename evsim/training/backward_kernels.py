@@ -113,7 +113,7 @@ def through_linear(neurons, given, source, edges, carried, sums, wanted, weight,
     Parameters
     ----------
     neurons, given, edges, carried : as in through_neurons; carried has dv and di.
-    source : what entered the layer: frames, or spikes as EventInput has them (frames are then empty).
+    source : what entered the layer: frames, or spikes as EventInput has them (frames are then empty), with its stride.
     sums : of weights (groups, sources, n_row), targets filled up to whole vectors; of biases (groups, targets) float64;
         both are added to.
     wanted : whether the gradient of the sources is.
@@ -157,7 +157,7 @@ def _add_biases(gradient, first, stop, sums):
 @register_jitable
 def _add_weights(gradient, first, stop, source, weight_sums, index, times):
     """weight_sums (sources, n_row) += each source's spikes times gradient, tile by tile of the targets."""
-    frames, start, listed = source
+    frames, start, listed, stride = source
     n_steps, n_row = gradient.shape[0], u64(weight_sums.shape[1])
     sums = weight_sums.reshape(-1)
     for tile in range(u64(0), n_row, u64(TILE)):
@@ -167,7 +167,7 @@ def _add_weights(gradient, first, stop, source, weight_sums, index, times):
                 for t in range(low, min(low + STEPS_AT_ONCE, n_steps)):
                     dx = gradient[t, b - first]
                     if frames.size == 0:
-                        row = b * n_steps + t
+                        row = b * stride + t
                         for at in range(tile, high, u64(LANES)):
                             x = load_lanes(dx, at)
                             for e in range(u64(start[row]), u64(start[row + 1])):
@@ -183,12 +183,12 @@ def _add_weights(gradient, first, stop, source, weight_sums, index, times):
 
 
 @register_jitable
-def _list_source(source, t, b, n_steps, index, times):
+def _list_source(source, t, b, index, times):
     """The units of a frame of the source, ascending, and how often they spiked; how many there are."""
-    frames, start, listed = source
+    frames, start, listed, stride = source
     if frames.size > 0:
         return i64(_list_frame(frames[t, b], index, times))
-    row = b * n_steps + t
+    row = b * stride + t
     for e in range(start[row], start[row + 1]):
         index[e - start[row]] = listed[e]
         times[e - start[row]] = f32(1.0)
@@ -280,7 +280,7 @@ def _add_kernels(gradient, t, b, source, sizes, sums, scratch):
     group_in, kernel_rows, kernel_columns, n_out = sums.shape
     group_out = n_out // (in_channels // group_in)
     dx = gradient[t, b]
-    for e in range(_list_source(source, t, b, gradient.shape[0], index, times)):
+    for e in range(_list_source(source, t, b, index, times)):
         place = i64(index[e]) // in_channels
         channel = i64(index[e]) - place * in_channels
         y, x = place // in_columns, place % in_columns

@@ -220,13 +220,13 @@ class BackwardPass:
         fill_panels(weight, node.order_in, np.float32(node.scale_in), panels)
         return panels.reshape(-1)
 
-    def _source(self, k: int, chunk: Chunk) -> tuple[Any, NDArray[np.int64], NDArray[np.uint32]]:
+    def _source(self, k: int, chunk: Chunk) -> tuple[Any, NDArray[np.int64], NDArray[np.uint32], int]:
         """What enters node k: its frames, or empty ones and listed spikes."""
         given = chunk.given
         if k == 0 and isinstance(given, EventInput):
-            index = given.index if self._in_order else self._unit_of[given.index]
-            return NO_FRAMES, given.start, index
-        return chunk.frames_before(k, self._built.nodes), np.empty(0, np.int64), np.empty(0, np.uint32)
+            index = given.index if self._in_order else self._unit_of.take(given.index, mode="clip")
+            return NO_FRAMES, given.start, index, given.stride
+        return chunk.frames_before(k, self._built.nodes), np.empty(0, np.int64), np.empty(0, np.uint32), 0
 
     def _connection_gradients(self, k: int) -> dict[str, F4]:
         node, connection = self._built.nodes[k], self._connections[k]
