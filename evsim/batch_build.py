@@ -1,6 +1,7 @@
 """Layers -> BatchModel: nodes, fixed-point weights, coefficients, and the places of their state."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,9 +69,10 @@ def build_batch(layers: Sequence[Layer | NeuronModel], shape: Shape, dt: float, 
 
 def with_weights(built: BatchBuilt, layers: Sequence[Layer | NeuronModel]) -> BatchBuilt:
     """The same layers with the weights and biases that they have now."""
-    nodes = [replace(node, row=node.row.copy()) for node in built.nodes]
+    nodes = [copy(node) for node in built.nodes]
     weight = aligned_zeros(built.model.weight.size, np.int32)
     for node in nodes:
+        node.row = node.row.copy()
         connection = None if node.connection is None else layers[node.connection]
         layer = layers[node.layer]
         back = layer.connection if isinstance(layer, Recurrent) else None
