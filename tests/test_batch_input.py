@@ -145,3 +145,14 @@ def test_spikes_of_a_seed_stay_what_they_are():
         "....##...##.",
         "..##...#..##",
     ]
+
+
+def test_samples_are_drawn_in_any_order():
+    threshold = np.random.default_rng(5).integers(0, 2**32, (5, 3, 7), np.uint64, endpoint=True)
+    poisson = PoissonInput(threshold, 6, seed=2, first_sample=9)
+    drawn = poisson.drawn()
+    for part in ((3, 5), (0, 1), (1, 3)):
+        drawn.draw(*part)
+    wanted = poisson.events()
+    np.testing.assert_array_equal(drawn.closed().index, wanted.index)
+    np.testing.assert_array_equal(np.asarray(drawn), np.asarray(wanted))
