@@ -114,7 +114,7 @@ def spike_lanes(h, s, slope, ds, dv, spiking, soft, detach, out):
     store_lanes(out, at, through_spike(x, count, d, given_ds, v, f32(0.3), f32(-1.0), spiking, soft, detach))
 
 
-@pytest.mark.parametrize("flags", product((False, True), repeat=3))
+@pytest.mark.parametrize("flags", list(product((False, True), repeat=3)))
 def test_one_function_of_the_physics_serves_both(flags):
     rng = np.random.default_rng(4)
     h, slope, ds, dv = rng.normal(size=(4, LANES)).astype(np.float32)
