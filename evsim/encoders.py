@@ -40,8 +40,8 @@ def poisson(x: Any, n_steps: int, seed: int = 0, first_sample: int = 0) -> Poiss
     ValueError : a value outside [0, 1] or nan, no batch axis, n_steps below 1.
     TypeError : x is not an array of numbers.
     """
-    threshold = np.rint(_unit_interval("poisson", x).astype(np.float64) * CERTAIN).astype(np.uint64)
-    return PoissonInput(threshold, n_steps, seed, first_sample)
+    threshold = np.rint(_unit_interval("poisson", x).astype(np.float64) * CERTAIN)
+    return PoissonInput(threshold.astype(np.int64).view(np.uint64), n_steps, seed, first_sample)
 
 
 def latency(x: Any, n_steps: int, kind: str = "linear") -> EventInput:

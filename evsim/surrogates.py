@@ -193,7 +193,7 @@ class SingleExponential(_Positive):
 
     def curve(self, x: Floats, v_threshold: Floats) -> Any:
         width = self.grad_width * v_threshold
-        return self.grad_scale / width * exp(-abs(x) / width)
+        return exp(abs(x) * (-1 / width)) * (self.grad_scale / width)
 
 
 @dataclass(frozen=True)

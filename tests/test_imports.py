@@ -36,7 +36,8 @@ LEVELS = [
         "training.reset_gradient",
         "training.eventprop_kernels",
     ],
-    ["training.backward_kernels", "training.gathering_kernels"],
+    ["training.backward_kernels"],
+    ["training.gathering_kernels"],
     ["neurons"],
     [
         "arrival_kernels",

@@ -3,6 +3,8 @@
 import numpy as np
 
 from evsim.jit import compile_kernel
+from evsim.lanes import LANES
+from evsim.training.backward_kernels import PANEL
 
 i64 = np.int64
 u64 = np.uint64
@@ -10,15 +12,16 @@ u64 = np.uint64
 
 @compile_kernel
 def fill_panels(weight, order, scale, panels):
-    """Weights (targets, sources), scaled, as panels (panel of sources, target, source of it).
+    """Weights (targets, sources), scaled, as panels (panel of sources, target, PANEL sources of it).
 
     order : the number of each source in the order of the panels. What panels have beyond the sources stays as it is.
     """
-    size = u64(panels.shape[2])
-    for target in range(weight.shape[0]):
-        row = weight[target]
-        for source in range(u64(order.size)):
-            panels[source // size, target, source % size] = row[order[source]] * scale
+    n = u64(order.size)
+    for first in range(u64(0), n, u64(PANEL)):
+        panel = panels[first // u64(PANEL)]
+        for target in range(weight.shape[0]):
+            for i in range(min(u64(PANEL), n - first)):
+                panel[target, i] = weight[target, order[first + i]] * scale
 
 
 @compile_kernel
@@ -33,10 +36,10 @@ def collect_weights(sums, order, scale, gradient):
             total, part = sums[0, source], sums[group, source]
             for i in range(n_out):
                 total[i] += part[i]
-    for target in range(n_out):
-        row = gradient[target]
+    for first in range(u64(0), n_out, u64(LANES)):  # rows that are written to at a time stay in the nearest cache
         for source in range(u64(order.size)):
-            row[order[source]] = sums[0, source, target] * scale
+            for target in range(first, min(first + u64(LANES), n_out)):
+                gradient[target, order[source]] = sums[0, source, target] * scale
 
 
 @compile_kernel

@@ -45,6 +45,10 @@ class Loss(ABC):
     def __call__(self, output: Any, target: Any) -> tuple[float, Gradient]:
         """The loss, and its gradient by the output."""
 
+    def judge(self, output: Any, target: Any) -> tuple[float, Gradient, NDArray[np.int64]]:
+        """The loss, its gradient by the output, and the class of each sample."""
+        return *self(output, target), self.predict(output)
+
     @abstractmethod
     def predict(self, output: Any) -> NDArray[np.int64]:
         """The class of each sample, (B,); NONE (-1) for samples without any output. Ties go to the lowest unit."""
@@ -61,13 +65,19 @@ class _OverSteps(Loss):
 
     def __call__(self, output: Any, target: Any) -> tuple[float, Gradient]:
         """The loss, and its gradient by the output."""
+        return self.judge(output, target)[:2]
+
+    def judge(self, output: Any, target: Any) -> tuple[float, Gradient, NDArray[np.int64]]:
+        """The loss, its gradient by the output, and the class of each sample."""
         z, scale = self._z(output)
         value, slope = self._value(z, target)
-        return value, np.broadcast_to((slope * scale).astype(np.float32), np.shape(output))
+        return value, np.broadcast_to((slope * scale).astype(np.float32), np.shape(output)), self._class(z)
 
     def predict(self, output: Any) -> NDArray[np.int64]:
         """argmax_i z_bi; NONE (-1) for samples whose output is 0."""
-        z, _ = self._z(output)
+        return self._class(self._z(output)[0])
+
+    def _class(self, z: Doubles) -> NDArray[np.int64]:
         return np.where(z.any(axis=1), z.argmax(axis=1), NONE)
 
     def _z(self, output: Any) -> tuple[Doubles, float]:
@@ -154,10 +164,8 @@ class BCEWithLogits(_OverSteps):
         value = np.mean(np.maximum(z, 0.0) - z * y + np.log1p(e))
         return float(value), (np.where(z >= 0.0, 1.0, e) / (1.0 + e) - y) / z.size
 
-    def predict(self, output: Any) -> NDArray[np.int64]:
-        """z > 0 for one unit, else argmax_i z_bi."""
-        z, _ = self._z(output)
-        return (z[:, 0] > 0.0).astype(np.int64) if z.shape[1] == 1 else super().predict(output)
+    def _class(self, z: Doubles) -> NDArray[np.int64]:
+        return (z[:, 0] > 0.0).astype(np.int64) if z.shape[1] == 1 else super()._class(z)
 
 
 @dataclass(frozen=True)

@@ -100,8 +100,8 @@ class Trainer:
         """One step on a batch; returns loss, accuracy and the rate of each neuron layer."""
         self.net.reset()
         output, backward = forward(self.net, self.encoder(x, first_sample), checkpoint_every=self.checkpoint_every)
-        loss, gradient = self.loss(output, y)
-        figures = {"accuracy": float(np.mean(self.loss.predict(output) == _classes(y)))}
+        loss, gradient, classes = self.loss.judge(output, y)
+        figures = {"accuracy": float(np.mean(classes == _classes(y)))}
         layers = {}
         for index, rate in backward.rates().items():
             figures[f"rate.{index}"] = float(rate.mean())
@@ -124,8 +124,9 @@ class Trainer:
             part, wanted = x[first : first + batch_size], y[first : first + batch_size]
             self.net.reset()
             output = self.net(self.encoder(part, first))
-            sums["loss"] += self.loss(output, wanted)[0] * len(part)
-            sums["accuracy"] += float(np.sum(self.loss.predict(output) == _classes(wanted)))
+            loss, _, classes = self.loss.judge(output, wanted)
+            sums["loss"] += loss * len(part)
+            sums["accuracy"] += float(np.sum(classes == _classes(wanted)))
         return {name: value / len(x) for name, value in sums.items()}
 
     def fit(
