@@ -20,7 +20,7 @@ import numba
 import numpy as np
 from numba.core import config as _config
 
-from evsim.jit import CACHE_FOLDER, choose, exp, fma, leading_zeros, product
+from evsim.jit import CACHE_FOLDER, choose, exp, fma, leading_zeros, positive, product
 
 __all__ = [
     "SIMULATED",
@@ -111,6 +111,10 @@ def _register_overloads() -> None:
     @overload(exp, target="cuda")
     def _overload_exp(x):  # type: ignore[no-untyped-def]
         return lambda x: math.exp(x)
+
+    @overload(positive, target="cuda")
+    def _overload_positive(x):  # type: ignore[no-untyped-def]
+        return lambda x: max(x, 0.0)
 
     @overload(leading_zeros, target="cuda")
     def _overload_leading_zeros(x):  # type: ignore[no-untyped-def]

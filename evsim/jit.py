@@ -34,6 +34,7 @@ __all__ = [
     "exp",
     "fma",
     "leading_zeros",
+    "positive",
     "prefetch",
     "product",
     "register_jitable",
@@ -68,15 +69,16 @@ _FLOAT32_OVERFLOW = (2.0 - 2.0**-24) * 2.0**127  # rounds to infinity, as does w
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "_nrt": False}
 
 
-def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+def compile_kernel(function: Callable[..., Any], cached: bool = True) -> Callable[..., Any]:
     """Compile `function` for the CPU on its first call: releases the GIL, never raises, cached on disk.
 
-    A kernel allocates nothing. Arrays are then not reference-counted, whose atomic counters threads would fight over.
+    One made in each run, around what the user may have written, is not `cached`. A kernel allocates nothing. Arrays are
+    then not reference-counted, whose atomic counters threads would fight over.
     """
     previous = _numba_config.CACHE_DIR
     _numba_config.CACHE_DIR = CACHE_FOLDER  # read when the dispatcher is made, and by users' own kernels later
     try:
-        return numba.njit(**_OPTIONS)(function)
+        return numba.njit(**{**_OPTIONS, "cache": cached})(function)
     finally:
         _numba_config.CACHE_DIR = previous
 
@@ -176,6 +178,11 @@ def _overload_choose(condition, a, b):  # type: ignore[no-untyped-def]
 def exp(x: Any) -> Any:
     """e to the power of x, a number or an array; for surrogates only, since backends differ in its last digit."""
     return np.exp(x)
+
+
+def positive(x: Any) -> Any:
+    """x where it is above 0, else 0: a number or an array."""
+    return np.maximum(x, 0)
 
 
 def leading_zeros(x: Any) -> Any:

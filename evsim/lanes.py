@@ -20,7 +20,7 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
-from evsim.jit import choose, element_pointer
+from evsim.jit import choose, element_pointer, exp, positive
 
 LANES = 16  # int32 or float32: a cache line
 MASK = 64  # entries that a mask has bits for
@@ -133,29 +133,28 @@ def _is_lanes(*kinds: Any) -> bool:
     return any(isinstance(kind, Lanes | Choice) for kind in kinds)
 
 
-def _as_lanes(builder: Any, kinds: Any, values: Any, lanes: Lanes) -> list[Any]:
+def _as_lanes(context: Any, builder: Any, kinds: Any, values: Any, lanes: Lanes) -> list[Any]:
     """Numbers become vectors."""
-    vector = ir.VectorType(ir.FloatType() if isinstance(lanes.dtype, numba.types.Float) else ir.IntType(32), LANES)
     return [
-        value if isinstance(kind, Lanes) else in_all_lanes(builder, value, vector)
+        value
+        if isinstance(kind, Lanes)
+        else in_all_lanes(builder, context.cast(builder, value, kind, lanes.dtype), _vector_of(lanes.dtype))
         for kind, value in zip(kinds, values, strict=True)
     ]
 
 
 def _lanes_of(*kinds: Any) -> Lanes:
-    """What numbers and vectors of one type make together."""
-    dtypes = {kind.dtype if isinstance(kind, Lanes) else kind for kind in kinds}
-    if len(dtypes) > 1:
-        raise numba.TypingError(f"vectors of {LANES} and numbers must have one type; they have {dtypes}")
-    return Lanes(dtypes.pop())
+    """What vectors make with numbers, which take their type, or numbers alone."""
+    found = [kind for kind in kinds if isinstance(kind, Lanes)]
+    return found[0] if found else Lanes(kinds[0])
 
 
 @intrinsic
 def _choose_lanes(_typing_context, condition, a, b):  # type: ignore[no-untyped-def]
     lanes = _lanes_of(a, b)
 
-    def codegen(_context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        x, y = _as_lanes(builder, signature.args[1:], arguments[1:], lanes)
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        x, y = _as_lanes(context, builder, signature.args[1:], arguments[1:], lanes)
         return builder.select(arguments[0], x, y)
 
     return lanes(condition, a, b), codegen
@@ -176,8 +175,8 @@ def _define(function: Any, for_integers: Any, for_floats: Any, is_choice: bool =
         lanes = _lanes_of(x, y)
         make = for_floats if isinstance(lanes.dtype, numba.types.Float) else for_integers
 
-        def codegen(_context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            return make(builder, *_as_lanes(builder, signature.args, arguments, lanes))
+        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            return make(builder, *_as_lanes(context, builder, signature.args, arguments, lanes))
 
         return (Choice() if is_choice else lanes)(x, y), codegen
 
@@ -189,6 +188,7 @@ def _define(function: Any, for_integers: Any, for_floats: Any, is_choice: bool =
 _define(operator.add, ir.IRBuilder.add, ir.IRBuilder.fadd)
 _define(operator.sub, ir.IRBuilder.sub, ir.IRBuilder.fsub)
 _define(operator.mul, ir.IRBuilder.mul, ir.IRBuilder.fmul)
+_define(operator.truediv, None, ir.IRBuilder.fdiv)
 for _operator, _sign in ((operator.gt, ">"), (operator.lt, "<"), (operator.eq, "==")):
     _define(
         _operator,
@@ -196,6 +196,81 @@ for _operator, _sign in ((operator.gt, ">"), (operator.lt, "<"), (operator.eq, "
         lambda builder, x, y, sign=_sign: builder.fcmp_ordered(sign, x, y),
         is_choice=True,
     )
+
+
+def _define_unary(function: Any, name: str) -> None:
+    """Give vectors of float32 a function that LLVM has, by its name there."""
+
+    @intrinsic
+    def apply(_typing_context, x):  # type: ignore[no-untyped-def]
+        def codegen(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+            kind = ir.FunctionType(arguments[0].type, [arguments[0].type])
+            full = f"llvm.{name}.{_suffix(arguments[0].type)}"
+            return builder.call(cgutils.get_or_insert_function(builder.module, kind, full), arguments)
+
+        return x(x), codegen
+
+    @overload(function, target="cpu")
+    def overload_function(x):  # type: ignore[no-untyped-def]
+        return (lambda x: apply(x)) if _is_lanes(x) else None
+
+
+def _rint(x):  # type: ignore[no-untyped-def]
+    raise NotImplementedError
+
+
+_define_unary(abs, "fabs")
+_define_unary(_rint, "rint")
+
+
+@overload(operator.neg)
+def _overload_neg(x):  # type: ignore[no-untyped-def]
+    return (lambda x: 0 - x) if _is_lanes(x) else None
+
+
+@overload(operator.pow)
+def _overload_pow(x, y):  # type: ignore[no-untyped-def]
+    """Squares."""
+    return (lambda x, y: x * x) if _is_lanes(x) and getattr(y, "literal_value", None) == 2 else None
+
+
+@overload(positive, target="cpu")
+def _overload_positive(x):  # type: ignore[no-untyped-def]
+    return (lambda x: choose(x > 0, x, 0)) if _is_lanes(x) else None
+
+
+@intrinsic
+def _times_power_of_two(_typing_context, x, n):  # type: ignore[no-untyped-def]
+    """x * 2^n for whole numbers n, both float32."""
+
+    def codegen(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+        x, n = arguments
+        words = ir.VectorType(ir.IntType(32), LANES)
+        biased = builder.add(builder.fptosi(n, words), ir.Constant(words, [127] * LANES))
+        power = builder.shl(biased, ir.Constant(words, [23] * LANES))
+        return builder.fmul(x, builder.bitcast(power, x.type))
+
+    return x(x, n), codegen
+
+
+@overload(exp, target="cpu")
+def _overload_exp(x):  # type: ignore[no-untyped-def]
+    """2^n e^r with n = round(x / ln 2), r = x - n ln 2, ln 2 in two parts, and e^r by a polynomial, as Cephes' expf."""
+    if not _is_lanes(x):
+        return None
+
+    def exp_lanes(x):  # type: ignore[no-untyped-def]
+        x = choose(x < -87.0, -87.0, choose(x > 88.0, 88.0, x))
+        n = _rint(x * 1.44269504088896341)
+        r = x - n * 0.693359375 + n * 2.12194440e-4
+        y = r * 1.9875691500e-4 + 1.3981999507e-3
+        y = y * r + 8.3334519073e-3
+        y = y * r + 4.1665795894e-2
+        y = y * r + 1.6666665459e-1
+        y = y * r + 5.0000001201e-1
+        return _times_power_of_two(y * r * r + r + 1, n)
+
+    return exp_lanes
 
 
 @intrinsic

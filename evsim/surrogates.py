@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim.checks import number
-from evsim.jit import exp
+from evsim.jit import exp, positive
 
 __all__ = [
     "ATan",
@@ -152,7 +152,7 @@ class PiecewiseQuadratic(_Positive):
     alpha: float = 1.0
 
     def curve(self, x: Floats, v_threshold: Floats) -> Any:
-        return np.maximum(self.alpha - self.alpha**2 * abs(x), 0)
+        return positive(self.alpha - self.alpha * self.alpha * abs(x))
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ class Triangle(_Positive):
     scale: float = 0.3
 
     def curve(self, x: Floats, v_threshold: Floats) -> Any:
-        return self.scale * np.maximum(1 - abs(x) / v_threshold, 0)
+        return self.scale * positive(1 - abs(x) / v_threshold)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ LEVELS = [
         "training.eventprop_kernels",
     ],
     ["training.backward_kernels"],
-    ["training.gathering_kernels"],
+    ["training.gathering_kernels", "training.slopes"],
     ["neurons"],
     [
         "arrival_kernels",

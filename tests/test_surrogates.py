@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import evsim
+from evsim.model import BLOCK, V_THRESHOLD
+from evsim.training.slopes import slopes
 
 GOLDEN = np.load(Path(__file__).parent / "data" / "training.npz")
 CASES = json.loads(str(GOLDEN["surrogates"]))
@@ -95,3 +97,42 @@ def test_a_surrogate_of_ones_own():
             return np.exp(-((x / (self.width * v_threshold)) ** 2))
 
     np.testing.assert_allclose(Gaussian().derivative([2.0, 3.0], 2.0), [1.0, math.exp(-1.0)], rtol=1e-6)
+
+
+@dataclass(frozen=True)
+class Rectangle(evsim.Surrogate):
+    """A curve that is of arrays only."""
+
+    width: float = 0.5
+
+    def curve(self, x, v_threshold):
+        return np.where(np.abs(x) < self.width, 1 / (2 * self.width), 0.0)
+
+
+SLOPES = [
+    evsim.ATan(3.0),
+    evsim.Sigmoid(),
+    evsim.PiecewiseQuadratic(0.7),
+    evsim.FastSigmoid(),
+    evsim.SoftSign(),
+    evsim.SingleExponential(0.1, 2.0),
+    evsim.Triangle(),
+    evsim.StraightThrough(),
+    evsim.Surrogate.from_function(lambda x: math.exp(-x * x)),
+    Rectangle(),
+]
+
+
+@pytest.mark.parametrize("surrogate", SLOPES, ids=lambda surrogate: type(surrogate).__name__)
+@pytest.mark.parametrize("each", [False, True])
+def test_training_takes_the_derivative_of_all_neurons(surrogate, each):
+    rng = np.random.default_rng(6)
+    pre = rng.normal(0.0, 30.0, (3, 4, 37)).astype(np.float32)
+    pre[0] /= 30
+    start, step = np.full(V_THRESHOLD + 1, 5), np.full(V_THRESHOLD + 1, int(each))
+    value = np.full(5 + BLOCK, 0.8, np.float32)
+    if each:
+        value[5:42] = rng.uniform(0.5, 2.0, 37)
+    wanted = surrogate.derivative(pre[:, 1:3], value[5:42])
+    made = slopes(surrogate, pre, 1, 3, value, start, step)
+    np.testing.assert_allclose(made, wanted, rtol=1e-6, atol=1e-30)

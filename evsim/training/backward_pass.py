@@ -14,17 +14,16 @@ from evsim.aligned import aligned_zeros, whole_lines
 from evsim.batch_build import BatchBuilt, Node
 from evsim.batch_input import EventInput
 from evsim.layers import Connection, Conv2d, Linear, Recurrent
-from evsim.model import V_THRESHOLD
 from evsim.sequential import Sequential
 from evsim.training import backward_kernels as kernels
 from evsim.training.gathering_kernels import collect_weights, fill_panels
 from evsim.training.groups import group_edges, share_groups
 from evsim.training.images import pool_gradient, source_gradient
 from evsim.training.record import Chunk
+from evsim.training.slopes import slopes
 from evsim.training.stepwise import StepwiseNeurons
 
 F4 = NDArray[np.float32]
-SLOPES = 2**16  # surrogate derivatives computed at a time
 NO_FRAMES, NO_VALUES = np.empty((0, 0, 0), np.uint8), np.empty((0, 0, 0), np.float32)
 NO_CARRIED = np.empty((0, 0), np.float32)
 
@@ -124,11 +123,7 @@ class BackwardPass:
         assert node.neurons is not None
         pre, count, spiking = chunk.pre[k], chunk.frames[k], bool(row[bm.SPIKING])
         if spiking:
-            threshold = model.parameter_value[starts[V_THRESHOLD] :][: node.size if steps[V_THRESHOLD] else 1]
-            part = pre[:, first:stop]
-            slope, at_once = np.empty(part.shape, np.float32), max(1, SLOPES // part[0].size)
-            for t in range(0, len(pre), at_once):
-                slope[t : t + at_once] = node.neurons.surrogate.derivative(part[t : t + at_once], threshold)
+            slope = slopes(node.neurons.surrogate, pre, first, stop, model.parameter_value, starts, steps)
         else:
             slope, count = pre, np.zeros(pre.shape, np.uint8)
         return (
