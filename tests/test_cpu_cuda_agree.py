@@ -18,7 +18,7 @@ def test_every_feature_on_the_simulator():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/simulated_cuda.py"]
     done = subprocess.run(command, cwd=ROOT, env=SIMULATOR, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    assert "22 passed" in done.stdout
+    assert "24 passed" in done.stdout
 
 
 @pytest.mark.slow
