@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import spice_networks
-from common import ROOT
+from common import ROOT, write_line
 from device import DeviceMemory, describe_device, device_parser
 
 import evsim
@@ -133,10 +133,7 @@ def main() -> None:
         cpu = measure(evsim.Simulation(network, backend="cpu", threads=1), warmup_ms, model_ms)
         result |= {"cpu": cpu, "gpu_over_cpu": result["real_time_factor"] / cpu["real_time_factor"]}
         result["second_start_s"] = second_start_s(50 if given.tiny else 1000)
-    line = json.dumps(result)
-    print(line)
-    if given.out:
-        given.out.write_text(line + "\n")
+    write_line(result, given.out)
 
 
 if __name__ == "__main__":
