@@ -8,6 +8,8 @@ import contextlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -58,7 +60,15 @@ def compile_machine_code(
     """
     with _without_device(min(compute_capabilities)):
         library = _front_end(kernel, arguments, min(compute_capabilities))  # the same for all that evsim serves
-        return [_finish(kernel.py_func.__name__, library, capability) for capability in compute_capabilities]
+    compilers = {_compiler(capability) for capability in compute_capabilities}
+    with ThreadPoolExecutor() as pool:
+        ptx = dict(zip(compilers, pool.map(partial(_assemble, library), compilers), strict=True))
+        return list(
+            pool.map(
+                lambda capability: _finish(kernel.py_func.__name__, library, ptx[_compiler(capability)], capability),
+                compute_capabilities,
+            )
+        )
 
 
 def format_table(codes: Sequence[MachineCode]) -> str:
@@ -86,27 +96,46 @@ def find_float_differences(kernel: Any, arguments: Sequence[Any]) -> list[str]:
     compile_ir = cuda.cudadrv.nvvm.compile_ir
     with _without_device((9, 0)):
         modules = _front_end(kernel, arguments, (9, 0), lineinfo=True).llvm_strs
-        found: Counter[str] = Counter()
-        for arch in ("compute_90", "compute_100"):  # NVVM has one compiler up to the first, another from the second on
-            ptx = compile_ir(modules, opt=3, arch=arch).decode()
-            asked = compile_ir(modules, opt=3, arch=arch, fma=False).decode()
-            fused = _locate(ptx, _matching(ptx, r"fma\.rn\.")) - _locate(asked, _matching(asked, r"fma\.rn\."))
-            fused += _locate(ptx, _fusable_lines(ptx))
-            greatest = _locate(ptx, _matching(ptx, r"(max|min)\.[\w.]*f(32|64)\b"))
-            rough = _locate(ptx, _matching(ptx, r"\w+\.([\w.]*\.)?(approx|full|ftz)\b"))
-            for places, reason in ((fused, "fused"), (greatest, "max or min of floats"), (rough, "approximate")):
-                found |= Counter({f"{place}: {reason}": n for place, n in places.items()})
+    wanted = [{"arch": arch, "fma": fma} for arch in ("compute_90", "compute_100") for fma in (True, False)]
+    with ThreadPoolExecutor() as pool:
+        texts = list(pool.map(lambda options: compile_ir(modules, opt=3, **options).decode(), wanted))
+    found: Counter[str] = Counter()
+    for ptx, asked in (texts[:2], texts[2:]):  # of each of NVVM's compilers
+        fused = _locate(ptx, _matching(ptx, r"fma\.rn\.")) - _locate(asked, _matching(asked, r"fma\.rn\."))
+        fused += _locate(ptx, _fusable_lines(ptx))
+        greatest = _locate(ptx, _matching(ptx, r"(max|min)\.[\w.]*f(32|64)\b"))
+        rough = _locate(ptx, _matching(ptx, r"\w+\.([\w.]*\.)?(approx|full|ftz)\b"))
+        for places, reason in ((fused, "fused"), (greatest, "max or min of floats"), (rough, "approximate")):
+            found |= Counter({f"{place}: {reason}": n for place, n in places.items()})
     return sorted(found)
 
 
-def _finish(name: str, library: Any, capability: tuple[int, int]) -> MachineCode:
+def _compiler(capability: tuple[int, int]) -> tuple[int, int]:
+    """NVVM has one compiler up to 9.0, another from 10.0 on: the oldest that evsim serves of each."""
+    return (7, 5) if capability < (10, 0) else (10, 0)
+
+
+def _assemble(library: Any, capability: tuple[int, int]) -> str:
+    """NVVM's PTX; that of all compute capabilities of a compiler is the same but for their name in it."""
     # like a launch, which asks for the features of just this chip where there are such
-    (ptx,) = library.get_asm_strs(cc=(*capability, "a" if capability >= (9, 0) else ""))
+    (ptx,) = library.get_asm_strs(cc=(*capability, _features(capability)))
+    return str(ptx)
+
+
+def _features(capability: tuple[int, int]) -> str:
+    return "a" if capability >= (9, 0) else ""
+
+
+def _retarget(ptx: str, arch: str) -> str:
+    return re.sub(r"(?m)^(\.target\s+)\w+", rf"\g<1>{arch}", ptx)
+
+
+def _finish(name: str, library: Any, ptx: str, capability: tuple[int, int]) -> MachineCode:
+    arch = f"sm_{capability[0]}{capability[1]}{_features(capability)}"
+    ptx = _retarget(ptx, arch)
     entry = re.search(r"\.entry\s+(\w+)\s*\(([^)]*)\)", ptx)
-    arch = re.search(r"\.target\s+(\w+)", ptx)
     assert entry is not None
-    assert arch is not None
-    cubin, log = _link(ptx, arch[1], library.use_cooperative, name)
+    cubin, log = _link(ptx, arch, library.use_cooperative, name)
     compiled, linked = log[log.index(f"'{entry[1]}'") :], log[log.rindex(f"'{entry[1]}'") :]
     return MachineCode(
         kernel=name,

@@ -211,6 +211,17 @@ def test_sample_becomes_machine_code_for_every_compute_capability(sample, machin
 
 
 @needs_cuda_packages
+def test_a_compiler_makes_the_same_of_a_kernel_for_each_of_its_compute_capabilities(sample, machine_code):
+    with machine_code._without_device((7, 5)):
+        library = machine_code._front_end(sample.advance_cuda, (*sample.make_network(), np.int64(1)), (7, 5))
+    for capability in machine_code.COMPUTE_CAPABILITIES:
+        own = machine_code._assemble(library, capability)
+        arch = re.search(r"^\.target (\w+)", own, re.MULTILINE)[1]
+        assert machine_code._retarget(machine_code._assemble(library, machine_code._compiler(capability)), arch) == own
+        assert arch.rstrip("a") == f"sm_{capability[0]}{capability[1]}"
+
+
+@needs_cuda_packages
 def test_physics_is_the_same_arithmetic_on_the_gpu(sample, machine_code):
     arguments = (*sample.make_network(), np.int64(1))
     assert machine_code.find_float_differences(sample.advance_cuda, arguments) == []
