@@ -39,8 +39,8 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "microcircuit-poisson": Case(microcircuit, lambda: microcircuit(0.002), 1, 0.10),
-    "microcircuit-dc": Case(lambda: microcircuit(drive="dc"), lambda: microcircuit(0.002, "dc"), 1, 0.10),
+    "microcircuit-poisson": Case(microcircuit, lambda: microcircuit(0.001), 1, 0.10),
+    "microcircuit-dc": Case(lambda: microcircuit(drive="dc"), lambda: microcircuit(0.001, "dc"), 1, 0.10),
     "brunel-1g": Case(lambda: spice_networks.brunel(1e9), lambda: spice_networks.brunel(1000), 15, 0.2),
     "brunel-3g": Case(lambda: spice_networks.brunel(3e9), lambda: spice_networks.brunel(1000), 15, 0.5),
     "vogels-1g": Case(lambda: vogels(223_607), lambda: vogels(250), 8, 0.25),
@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--ceilings", type=Path, help="what bench/ceilings.py wrote in the same run")
     given = parser.parse_args()
     case = CASES[given.case]
-    warmup_ms, model_ms = (1.0, 1.0) if given.tiny else (500.0, 10_000.0)
+    warmup_ms, model_ms = (0.5, 0.5) if given.tiny else (500.0, 10_000.0)
     first = evsim.Simulation(case.make_tiny(), backend="cuda")
     first.run(case.make_tiny().dt * (1 if given.tiny else 100))
     network = (case.make_tiny if given.tiny else case.make)()
