@@ -22,8 +22,6 @@ if SIMULATED:
     raise ImportError("machine code is made by the GPU compiler: unset NUMBA_ENABLE_CUDASIM")
 
 COMPUTE_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
-# For which NVVM is asked in the place of these, since what it makes of a kernel differs in their name only.
-_SAME_PTX = {(8, 6): (7, 5), (8, 9): (8, 0), (9, 0): (8, 0), (12, 0): (10, 0)}
 
 
 class MachineCode(NamedTuple):
@@ -62,11 +60,8 @@ def compile_machine_code(
     """
     with _without_device(min(compute_capabilities)):
         library = _front_end(kernel, arguments, min(compute_capabilities))  # the same for all that evsim serves
-    stand_ins = [_SAME_PTX.get(capability, capability) for capability in compute_capabilities]
     with ThreadPoolExecutor() as pool:  # NVVM and the linker let other threads run
-        ptx = dict(zip(set(stand_ins), pool.map(partial(_assemble, library), set(stand_ins)), strict=True))
-        finish = partial(_finish, kernel.py_func.__name__, library.use_cooperative)
-        return list(pool.map(finish, (ptx[each] for each in stand_ins), compute_capabilities))
+        return list(pool.map(partial(_finish, kernel.py_func.__name__, library), compute_capabilities))
 
 
 def format_table(codes: Sequence[MachineCode]) -> str:
@@ -108,28 +103,14 @@ def find_float_differences(kernel: Any, arguments: Sequence[Any]) -> list[str]:
     return sorted(found)
 
 
-def _assemble(library: Any, capability: tuple[int, int]) -> str:
-    """NVVM's PTX."""
-    (ptx,) = library.get_asm_strs(cc=(*capability, _features(capability)))
-    return str(ptx)
-
-
-def _features(capability: tuple[int, int]) -> str:
-    """Like a launch, which asks for the features of just this chip where there are such."""
-    return "a" if capability >= (9, 0) else ""
-
-
-def _retarget(ptx: str, capability: tuple[int, int]) -> tuple[str, str]:
-    """The PTX with the name of this compute capability, and the name."""
-    arch = f"sm_{capability[0]}{capability[1]}{_features(capability)}"
-    return re.sub(r"(?m)^(\.target\s+)\w+", rf"\g<1>{arch}", ptx), arch
-
-
-def _finish(name: str, cooperative: bool, ptx: str, capability: tuple[int, int]) -> MachineCode:
-    ptx, arch = _retarget(ptx, capability)
+def _finish(name: str, library: Any, capability: tuple[int, int]) -> MachineCode:
+    # like a launch, which asks for the features of just this chip where there are such
+    (ptx,) = library.get_asm_strs(cc=(*capability, "a" if capability >= (9, 0) else ""))
     entry = re.search(r"\.entry\s+(\w+)\s*\(([^)]*)\)", ptx)
+    arch = re.search(r"\.target\s+(\w+)", ptx)
     assert entry is not None
-    cubin, log = _link(ptx, arch, cooperative, name)
+    assert arch is not None
+    cubin, log = _link(ptx, arch[1], library.use_cooperative, name)
     compiled, linked = log[log.index(f"'{entry[1]}'") :], log[log.rindex(f"'{entry[1]}'") :]
     return MachineCode(
         kernel=name,

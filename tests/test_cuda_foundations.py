@@ -211,17 +211,6 @@ def test_sample_becomes_machine_code_for_every_compute_capability(sample, machin
 
 
 @needs_cuda_packages
-def test_one_compute_capability_stands_for_others_of_the_same_ptx(sample, machine_code):
-    with machine_code._without_device((7, 5)):
-        library = machine_code._front_end(sample.advance_cuda, (*sample.make_network(), np.int64(1)), (7, 5))
-    for capability, stand_in in machine_code._SAME_PTX.items():
-        own, other = (machine_code._assemble(library, each) for each in (capability, stand_in))
-        assert machine_code._retarget(other, capability)[0] == own != other
-    oldest, newer = (machine_code._assemble(library, each) for each in ((7, 5), (8, 0)))
-    assert machine_code._retarget(oldest, (8, 0))[0] != newer  # it does matter here
-
-
-@needs_cuda_packages
 def test_physics_is_the_same_arithmetic_on_the_gpu(sample, machine_code):
     arguments = (*sample.make_network(), np.int64(1))
     assert machine_code.find_float_differences(sample.advance_cuda, arguments) == []
