@@ -8,8 +8,6 @@ import contextlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -60,8 +58,7 @@ def compile_machine_code(
     """
     with _without_device(min(compute_capabilities)):
         library = _front_end(kernel, arguments, min(compute_capabilities))  # the same for all that evsim serves
-    with ThreadPoolExecutor() as pool:  # NVVM and the linker let other threads run
-        return list(pool.map(partial(_finish, kernel.py_func.__name__, library), compute_capabilities))
+        return [_finish(kernel.py_func.__name__, library, capability) for capability in compute_capabilities]
 
 
 def format_table(codes: Sequence[MachineCode]) -> str:
@@ -89,17 +86,16 @@ def find_float_differences(kernel: Any, arguments: Sequence[Any]) -> list[str]:
     compile_ir = cuda.cudadrv.nvvm.compile_ir
     with _without_device((9, 0)):
         modules = _front_end(kernel, arguments, (9, 0), lineinfo=True).llvm_strs
-    wanted = [{"arch": arch, "fma": fma} for arch in ("compute_90", "compute_100") for fma in (True, False)]
-    with ThreadPoolExecutor() as pool:
-        texts = list(pool.map(lambda options: compile_ir(modules, opt=3, **options).decode(), wanted))
-    found: Counter[str] = Counter()
-    for ptx, asked in (texts[:2], texts[2:]):  # of each of NVVM's compilers
-        fused = _locate(ptx, _matching(ptx, r"fma\.rn\.")) - _locate(asked, _matching(asked, r"fma\.rn\."))
-        fused += _locate(ptx, _fusable_lines(ptx))
-        greatest = _locate(ptx, _matching(ptx, r"(max|min)\.[\w.]*f(32|64)\b"))
-        rough = _locate(ptx, _matching(ptx, r"\w+\.([\w.]*\.)?(approx|full|ftz)\b"))
-        for places, reason in ((fused, "fused"), (greatest, "max or min of floats"), (rough, "approximate")):
-            found |= Counter({f"{place}: {reason}": n for place, n in places.items()})
+        found: Counter[str] = Counter()
+        for arch in ("compute_90", "compute_100"):  # NVVM has one compiler up to the first, another from the second on
+            ptx = compile_ir(modules, opt=3, arch=arch).decode()
+            asked = compile_ir(modules, opt=3, arch=arch, fma=False).decode()
+            fused = _locate(ptx, _matching(ptx, r"fma\.rn\.")) - _locate(asked, _matching(asked, r"fma\.rn\."))
+            fused += _locate(ptx, _fusable_lines(ptx))
+            greatest = _locate(ptx, _matching(ptx, r"(max|min)\.[\w.]*f(32|64)\b"))
+            rough = _locate(ptx, _matching(ptx, r"\w+\.([\w.]*\.)?(approx|full|ftz)\b"))
+            for places, reason in ((fused, "fused"), (greatest, "max or min of floats"), (rough, "approximate")):
+                found |= Counter({f"{place}: {reason}": n for place, n in places.items()})
     return sorted(found)
 
 
