@@ -4,12 +4,11 @@ Microseconds of a barrier of the grid, nanoseconds of a load that waits for the 
 memory), bytes read a second, and integer atomic additions a second at random places of buffers of several sizes.
 """
 
-import json
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import write_line
 from device import describe_device, device_parser
 
 from evsim.cuda_kernels.target import (
@@ -142,10 +141,7 @@ def main() -> None:
         },
     }
     result["launch_us"] = best_seconds(configure_launch(meet, 1, THREADS), 0) * 1e6
-    line = json.dumps({**result, **describe_device()})
-    print(line)
-    if given.out:
-        Path(given.out).write_text(line + "\n")
+    write_line({**result, **describe_device()}, given.out)
 
 
 if __name__ == "__main__":

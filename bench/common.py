@@ -53,8 +53,13 @@ def median(results: list[dict[str, Any]], key: str) -> float:
 
 
 def finish(result: dict[str, Any], out: Path | None) -> None:
-    """Print the JSON line, and keep it."""
-    line = json.dumps({"machine": machine(), **result})
+    """Print the JSON line of a result and the machine, and keep it."""
+    write_line({"machine": machine(), **result}, out)
+
+
+def write_line(result: dict[str, Any], out: Path | None) -> None:
+    """Print a result as a JSON line, and keep it."""
+    line = json.dumps(result)
     print(line)
     if out:
         out.write_text(line + "\n")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import spice_networks
-from common import ROOT
+from common import ROOT, write_line
 from device import DeviceMemory, describe_device, device_parser
 
 import evsim
@@ -39,8 +39,8 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "microcircuit-poisson": Case(microcircuit, lambda: microcircuit(0.002), 1, 0.10),
-    "microcircuit-dc": Case(lambda: microcircuit(drive="dc"), lambda: microcircuit(0.002, "dc"), 1, 0.10),
+    "microcircuit-poisson": Case(microcircuit, lambda: microcircuit(0.001), 1, 0.10),
+    "microcircuit-dc": Case(lambda: microcircuit(drive="dc"), lambda: microcircuit(0.001, "dc"), 1, 0.10),
     "brunel-1g": Case(lambda: spice_networks.brunel(1e9), lambda: spice_networks.brunel(1000), 15, 0.2),
     "brunel-3g": Case(lambda: spice_networks.brunel(3e9), lambda: spice_networks.brunel(1000), 15, 0.5),
     "vogels-1g": Case(lambda: vogels(223_607), lambda: vogels(250), 8, 0.25),
@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--ceilings", type=Path, help="what bench/ceilings.py wrote in the same run")
     given = parser.parse_args()
     case = CASES[given.case]
-    warmup_ms, model_ms = (1.0, 1.0) if given.tiny else (500.0, 10_000.0)
+    warmup_ms, model_ms = (0.5, 0.5) if given.tiny else (500.0, 10_000.0)
     first = evsim.Simulation(case.make_tiny(), backend="cuda")
     first.run(case.make_tiny().dt * (1 if given.tiny else 100))
     network = (case.make_tiny if given.tiny else case.make)()
@@ -133,10 +133,7 @@ def main() -> None:
         cpu = measure(evsim.Simulation(network, backend="cpu", threads=1), warmup_ms, model_ms)
         result |= {"cpu": cpu, "gpu_over_cpu": result["real_time_factor"] / cpu["real_time_factor"]}
         result["second_start_s"] = second_start_s(50 if given.tiny else 1000)
-    line = json.dumps(result)
-    print(line)
-    if given.out:
-        given.out.write_text(line + "\n")
+    write_line(result, given.out)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ lit, drawn on the device. The first batch, which compiles the kernel, is not tim
 too: its numbers must be the same, bit for bit, and give the seconds of a sample there.
 """
 
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+from common import write_line
 from device import DeviceMemory, describe_device, device_parser
 
 import evsim
@@ -125,10 +125,7 @@ def main() -> None:
         "device_memory_bytes": memory.peak,
         **describe_device(),
     }
-    line = json.dumps(result)
-    print(line)
-    if given.out:
-        given.out.write_text(line + "\n")
+    write_line(result, given.out)
 
 
 if __name__ == "__main__":

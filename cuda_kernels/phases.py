@@ -30,7 +30,7 @@ f32, i32, i64, u32, u64 = np.float32, np.int32, np.int64, np.uint32, np.uint64
 
 THREADS = 8 if SIMULATED else 256  # of a block
 WARP = 8 if SIMULATED else 32  # threads that share a chunk of a row
-CHUNK = 256  # synapses of a row that one warp delivers at a time
+CHUNK = 32 if SIMULATED else 256  # synapses of a row that one warp delivers at a time
 
 
 class Tasks(NamedTuple):

@@ -10,7 +10,6 @@ import hashlib
 import math
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ import numba
 import numpy as np
 from numba.core import config as _config
 
+from evsim.cuda_kernels import simulator
 from evsim.jit import CACHE_FOLDER, choose, exp, fma, leading_zeros, positive, product
 
 __all__ = [
@@ -41,8 +41,6 @@ _INSTALL_12 = "pip install 'evsim[cuda12]'"
 
 _numba_config: Any = _config  # its settings are not declared
 SIMULATED = bool(_numba_config.ENABLE_CUDASIM)
-if SIMULATED:
-    sys.setswitchinterval(1e-5)  # the simulator's threads wait for each other by polling
 
 try:
     from numba import cuda as _cuda
@@ -51,40 +49,6 @@ except ImportError as error:
 cuda: Any = _cuda  # numba-cuda's, in the place of numba's own, is not what type checkers see
 if not SIMULATED and getattr(cuda, "implementation", None) != "NVIDIA":
     raise ImportError(f"the CUDA backend needs the package numba-cuda, which is not installed: {_INSTALL}")
-
-
-class _Allocations(dict[Any, Any]):
-    """A block's shared arrays on the simulator, which looks one up, then stores it: for one thread at a time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._lock = threading.Lock()
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        self._lock.acquire()
-        found = super().get(key, default)
-        if found is not None:
-            self._lock.release()
-        return found
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        super().__setitem__(key, value)
-        self._lock.release()
-
-
-def _lock_shared_arrays() -> None:
-    shared = sys.modules["numba.cuda.simulator.kernelapi"].FakeCUDAShared
-    begin = shared.__init__
-
-    def begin_locked(self: Any, size: int) -> None:
-        begin(self, size)
-        self._allocations = _Allocations()
-
-    shared.__init__ = begin_locked
-
-
-if SIMULATED:
-    _lock_shared_arrays()
 
 
 def _register_overloads() -> None:
@@ -123,7 +87,9 @@ def _register_overloads() -> None:
         return None
 
 
-if not SIMULATED:
+if SIMULATED:
+    simulator.mend()
+else:
     _register_overloads()
 
 

@@ -15,7 +15,8 @@ export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 what=${2:-all} # or only the tests and benchmarks of training
 case $what in all | training) ;; *) echo "gpu.sh: $what is no choice: all, training" >&2 && exit 1 ;; esac
 tiny=() few=(-k "not layers_learn and not trainer") # which have a part of their own
-[ "${NUMBA_ENABLE_CUDASIM:-0}" = 1 ] && tiny=(--tiny) few=(-k "not learn") # what learns is slow there, and tested elsewhere
+# There one case of each test will do: tests/simulated_*.py run them all.
+[ "${NUMBA_ENABLE_CUDASIM:-0}" = 1 ] && tiny=(--tiny) few=(-k "not learn and (delta or images or chunk or reference)")
 cases=(90:microcircuit-poisson 90:microcircuit-dc 60:brunel-small 90:brunel-1g 90:vogels-1g 120:brunel-3g)
 layers=(chain cnn)
 training=(lif chain cnn)

@@ -98,14 +98,18 @@ def refractory_neurons(big):
     return layers, kept, [spikes(0.5, s, steps, batch, n) for s in (1, 2)]
 
 
-def recurrent_neurons(big):
-    """Spikes that come back, over a layer with bias, several a step; values as input; fewer inputs than neurons."""
-    n = 300 if big else 140
+def recurrence(n, spread):
+    """Six inputs to neurons whose spikes, several a step, come back over a layer with bias."""
     rng = np.random.default_rng(1)
-    back = evsim.Linear(n, n, bias=rng.normal(0.0, 0.1, n), weight=rng.normal(0.0, 0.5 / n, (n, n)))
+    back = evsim.Linear(n, n, bias=rng.normal(0.0, 0.1, n), weight=rng.normal(0.0, spread / n, (n, n)))
+    return [evsim.Linear(6, n), evsim.Recurrent(sinabs.IAF(spike_threshold=0.3, min_v_mem=-1.0), back)]
+
+
+def recurrent_neurons(big):
+    """Spikes that come back, over a layer with bias and one without; values as input; fewer inputs than neurons."""
+    n = 300 if big else 140
     layers = [
-        evsim.Linear(6, n),
-        evsim.Recurrent(sinabs.IAF(spike_threshold=0.3, min_v_mem=-1.0), back),
+        *recurrence(n, spread=0.5),
         evsim.Recurrent(sinabs.LIF(tau_mem=5.0, norm_input=False, spike_threshold=0.8, multi_spike=False)),
     ]
     batch, steps = (30, 40) if big else (2, 4)
@@ -113,21 +117,28 @@ def recurrent_neurons(big):
     return layers, [(1, *EVERYTHING), (2, *EVERYTHING)], given
 
 
-def images(big):
-    """Convolutions with stride, padding, dilation and groups; pools of three kinds, padded, over spikes and values."""
+def image_layers(big, thresholds, pools):
+    """Convolutions with stride, padding, dilation and groups; pools of three kinds, padded."""
     c = 16 if big else 4
-    layers = [
+    return [
         evsim.Conv2d(2, c, 3, padding=1),
-        sinabs.IAF(spike_threshold=0.3, min_v_mem=-1.0),
-        evsim.SumPool2d(3, stride=2, padding=1),
+        sinabs.IAF(spike_threshold=thresholds[0], min_v_mem=-1.0),
+        pools[0](3, stride=2, padding=1),
         evsim.Conv2d(c, 2 * c, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2),
-        spikingjelly.LIFNode(v_threshold=0.3),
-        evsim.MaxPool2d(2, padding=1),
+        spikingjelly.LIFNode(v_threshold=thresholds[1]),
+        pools[1](2, padding=1),
         evsim.Conv2d(2 * c, 2 * c, 2, stride=2, groups=2 * c, bias=False),
-        sinabs.IAF(spike_threshold=0.2),
+        sinabs.IAF(spike_threshold=thresholds[2]),
         evsim.AvgPool2d(2, padding=1),
         evsim.Flatten(),
         evsim.Linear(2 * c * (6 if big else 1), 5),
+    ]
+
+
+def images(big):
+    """Convolutions and pools of spikes, then of values."""
+    layers = [
+        *image_layers(big, (0.3, 0.3, 0.2), (evsim.SumPool2d, evsim.MaxPool2d)),
         sinabs.IAF(spike_threshold=0.1),
     ]
     size = (40, 33) if big else (9, 8)
@@ -151,15 +162,22 @@ def pools_of_values(big):
     return layers, [(0, "spikes"), (1, "spikes"), (2, "spikes"), (4, *EVERYTHING)], given
 
 
-def one_dimension(big):
-    """A strided, dilated convolution of one dimension in groups; a repeated current, then repeated counts."""
+def layers_of_one_dimension(big):
+    """A strided, dilated convolution of one dimension in groups, of 4 channels; and the length of its input."""
+    n = 100 if big else 12
     layers = [
         evsim.Conv1d(4, 6, 3, stride=2, padding=2, dilation=2, groups=2),
         spikingjelly.LIFNode(v_threshold=0.2),
         evsim.Flatten(),
-        evsim.Linear(6 * (50 if big else 6), 4),
+        evsim.Linear(6 * n // 2, 4),
     ]
-    batch, steps, n = (30, 20, 100) if big else (3, 4, 12)
+    return layers, n
+
+
+def one_dimension(big):
+    """A repeated current, then repeated counts."""
+    layers, n = layers_of_one_dimension(big)
+    batch, steps = (30, 20) if big else (3, 4)
     given = [RepeatedInput(values(1, batch, 4, n), steps), RepeatedInput(spikes(0.5, 2, batch, 4, n, most=3), steps)]
     return layers, [(1, *EVERYTHING)], given
 

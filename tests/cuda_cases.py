@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numba.core import config
 
 import evsim
 from evsim.neurons import Coefficients, NeuronModel
+
+MANY = 40 if config.ENABLE_CUDASIM else 300  # neurons: more than a block has threads, and a chunk of a row synapses
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,13 +127,13 @@ def changes_at_the_end():
 def full_columns():
     """Targets that spike so often between two arrivals that their columns are settled; rows of several chunks."""
     rule = evsim.PairSTDP(a_plus=0.01, a_minus=0.01, order="together")
-    net, state = plastic_network(rule, 2.0, 9, n_inputs=3, n_cells=300, rate=150.0)
+    net, state = plastic_network(rule, 2.0, 9, n_inputs=3, n_cells=MANY, rate=150.0)
     cells = net.populations["cells"]
     net.add_current("on", cells[:6], amplitude=20.0)
     return net, state
 
 
-def competing_neurons(n_cells=300):
+def competing_neurons(n_cells=MANY):
     """Adaptive thresholds and one winner a step among neurons with plastic inputs, some of them alike."""
     net = evsim.Network(dt=0.5, seed=10)
     inputs = net.add_population("inputs", 30, evsim.LIF(tau_mem=5.0, v_threshold=1.0))

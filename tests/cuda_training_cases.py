@@ -88,11 +88,8 @@ def listed_spikes(big):
 def recurrent_neurons(big):
     """Spikes that come back, over a layer with bias and one without; what recurrent neurons learn."""
     n = 300 if big else 10
-    rng = np.random.default_rng(1)
-    back = evsim.Linear(n, n, bias=rng.normal(0.0, 0.1, n), weight=rng.normal(0.0, 1.5 / n, (n, n)))
     layers = [
-        evsim.Linear(6, n),
-        evsim.Recurrent(sinabs.IAF(spike_threshold=0.3, min_v_mem=-1.0), back),
+        *batch.recurrence(n, spread=1.5),
         evsim.Recurrent(snntorch.Leaky(0.8, threshold=0.5, learn=("beta", "threshold"))),
     ]
     batch_size, steps = (30, 40) if big else (3, 6)
@@ -120,20 +117,7 @@ def learned_constants(big):
 
 def images(big):
     """Convolutions with stride, padding, dilation and groups; pools of three kinds, padded; bytes as input."""
-    c = 16 if big else 4
-    layers = [
-        evsim.Conv2d(2, c, 3, padding=1),
-        sinabs.IAF(spike_threshold=0.1, min_v_mem=-1.0),
-        evsim.MaxPool2d(3, stride=2, padding=1),
-        evsim.Conv2d(c, 2 * c, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2),
-        spikingjelly.LIFNode(v_threshold=0.02),
-        evsim.SumPool2d(2, padding=1),
-        evsim.Conv2d(2 * c, 2 * c, 2, stride=2, groups=2 * c, bias=False),
-        sinabs.IAF(spike_threshold=0.05),
-        evsim.AvgPool2d(2, padding=1),
-        evsim.Flatten(),
-        evsim.Linear(2 * c * (6 if big else 1), 5),
-    ]
+    layers = batch.image_layers(big, (0.1, 0.02, 0.05), (evsim.MaxPool2d, evsim.SumPool2d))
     size = (40, 33) if big else (9, 8)
     batch_size, steps = (20, 10) if big else (2, 2)
     return layers, batch.spikes(0.4, 1, steps, batch_size, 2, *size).astype(np.uint8)
@@ -153,13 +137,8 @@ def pools_of_values(big):
 
 def one_dimension(big):
     """A strided, dilated convolution of one dimension in groups."""
-    layers = [
-        evsim.Conv1d(4, 6, 3, stride=2, padding=2, dilation=2, groups=2),
-        spikingjelly.LIFNode(v_threshold=0.2),
-        evsim.Flatten(),
-        evsim.Linear(6 * (50 if big else 5), 4),
-    ]
-    return layers, batch.spikes(0.5, 1, *((20, 30) if big else (4, 2)), 4, 100 if big else 10)
+    layers, n = batch.layers_of_one_dimension(big)
+    return layers, batch.spikes(0.5, 1, *((20, 30) if big else (4, 2)), 4, n)
 
 
 CASES = [
@@ -213,7 +192,7 @@ def surrogate_case(surrogate):
 def train(backend, **options):
     """History and weights of two epochs of a small network."""
     rng = np.random.default_rng(5)
-    x, y = rng.random((12, 6)).astype(np.float32), np.arange(12) % 3
+    x, y = rng.random((7, 6)).astype(np.float32), np.arange(7) % 3
     layers = [
         evsim.Linear(6, 8),
         spikingjelly.LIFNode(v_threshold=0.2, surrogate=evsim.ATan()),

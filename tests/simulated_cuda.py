@@ -17,9 +17,44 @@ from cuda_cases import (
 
 import evsim
 import evsim.cuda_kernels.engine as engine
-from evsim.cuda_kernels.target import SIMULATED
+from evsim.cuda_kernels.target import SIMULATED, compile_cuda_kernel, cuda, grid_sync
 
 pytestmark = pytest.mark.skipif(not SIMULATED, reason="needs NUMBA_ENABLE_CUDASIM=1")
+
+
+@compile_cuda_kernel(8)
+def pass_on(out, last):
+    """Each thread reads, in every round, what its neighbour wrote in the round before; some end early."""
+    lane = cuda.threadIdx.x
+    for step in range(1, last[lane] + 1):
+        grid_sync()
+        out[step, lane] = out[step - 1, (lane + 1) % 8] + 1
+
+
+@compile_cuda_kernel(8)
+def fail_in_one(out):
+    if cuda.threadIdx.x == 3:
+        raise ValueError("no more")
+    for _ in range(5):
+        cuda.syncthreads()
+    out[0] = 1
+
+
+def test_threads_wait_for_each_other_and_not_for_those_that_have_ended():
+    out, last = np.zeros((41, 8), np.int64), np.array([40, 40, 40, 40, 40, 40, 40, 5])
+    pass_on[2, 8](out, last)
+    expected = np.zeros_like(out)
+    for step in range(1, 41):
+        goes_on = last >= step
+        expected[step, goes_on] = np.roll(expected[step - 1], -1)[goes_on] + 1
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_a_thread_that_fails_ends_the_launch():
+    out = np.zeros(1, np.int64)
+    with pytest.raises(ValueError, match=r"tid=\[3, 0, 0\] ctaid=\[0, 0, 0\]: no more"):
+        fail_in_one[1, 8](out)
+    assert out[0] == 0
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)

@@ -273,7 +273,7 @@ def test_any_network_has_valid_rows_and_runs_like_a_dense_one(net, threads):
 
 
 @pytest.mark.slow
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(networks(), st.integers(1, 7))
 def test_many_networks_have_valid_rows_and_run_like_dense_ones(net, threads):
     sim = evsim.Simulation(net, threads=threads)
