@@ -62,7 +62,8 @@ def numbers(
     array = as_floats(owner, name, value)
     if array.ndim and array.shape != shape:
         raise ValueError(f"{owner}: {name} has shape {array.shape}; it must be one number or have shape {shape}")
-    if array.size and (low <= array.min() if inclusive else low < array.min()) and np.abs(array).max() <= LARGEST:
+    least, most = (array.min(), array.max()) if array.ndim and array.size else (array, array)
+    if array.size and (low <= least if inclusive else low < least) and least >= -LARGEST and most <= LARGEST:
         return array  # as nearly always, and nan never
     good = ~np.isnan(array) if infinite else np.isfinite(array)
     if not good.all():

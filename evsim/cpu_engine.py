@@ -41,7 +41,8 @@ class CpuEngine:
 
     def change(self, **arrays: NDArray[Any]) -> None:
         """Use these arrays of Model, of the types they have had, from now on."""
-        self._model = self._model._replace(**arrays)
+        if any(getattr(self._model, name) is not array for name, array in arrays.items()):
+            self._model = self._model._replace(**arrays)
 
     def start(self, first_step: int, n_steps: int) -> None:
         """Begin a chunk: what `wait` then does, since the threads are those of the caller."""
