@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evsim.dynamics import clamp, depress, depression, potentiate, strength
-from evsim.jit import compile_kernel, prefetch, register_jitable
+from evsim.jit import compile_kernel, disjoint, prefetch, register_jitable
 from evsim.lanes import LANES, add_rounded_lanes
 from evsim.learning import (
     A_MINUS,
@@ -28,11 +28,12 @@ from evsim.learning import (
     Rules,
     Traces,
 )
-from evsim.model import F4, N_THREADS, RING_MASK, TARGET_BITS, U4, U8
+from evsim.model import F4, F8, I8, N_THREADS, RING_MASK, TARGET_BITS, U4, U8
 from evsim.plastic_dynamics import (
     depression_by,
     find_delay,
     last_arrival,
+    last_arrival_of,
     may_learn,
     place_in_log,
     place_of_step,
@@ -49,23 +50,32 @@ PIECE = 512  # synapses of a row that are listed at a time
 
 
 class Lists(NamedTuple):
-    """A thread's working arrays of one arrival."""
+    """A thread's working arrays of one arrival, or of normalising weights."""
 
     listed: U4  # (PIECE * (DUE + 1),) synapses of a piece of a row, level by level
     level_start: U8  # (DUE + 1,) where each level's begin, and the end
     row: U8  # (most sources,) the weights of each row begin here
-    place: U8  # (n_targets,) where in a row each active target is
+    arrived: I8  # (most sources,) when a spike arrived at it before
+    x_pre: F4  # (most sources,) the presynaptic trace right after that
+    place: U8  # (n_targets,) where in a row each active target is, or each that is normalised
     amount: F4  # (n_targets,) how strongly it depresses
+    units: I8  # (n_targets,) the sum of its weights
+    factor: F8  # (n_targets,) what they are multiplied by
 
 
 def make_lists(rules: Rules, traces: Traces) -> Lists:
     """Of a thread."""
+    most_sources = np.diff(rules.source_start).max()
     return Lists(
         listed=np.zeros(PIECE * (DUE + 1), np.uint32),
         level_start=np.zeros(DUE + 1, np.uint64),
-        row=np.zeros(np.diff(rules.source_start).max(), np.uint64),
+        row=np.zeros(most_sources, np.uint64),
+        arrived=np.zeros(most_sources, np.int64),
+        x_pre=np.zeros(most_sources, np.float32),
         place=np.zeros(traces.post_last.size, np.uint64),
         amount=np.zeros(traces.post_last.size, np.float32),
+        units=np.zeros(traces.post_last.size, np.int64),
+        factor=np.zeros(traces.post_last.size, np.float64),
     )
 
 
@@ -86,6 +96,7 @@ def _potentiate_earlier(
     Level l lists the synapses whose target has spiked more than l + 1 times since, and from step `lowest` on. The
     oldest spikes act first.
     """
+    disjoint()
     end, at = u64(0), n_targets + first
     for i in range(n):
         listed[end] = u32(i)
@@ -121,6 +132,7 @@ def _deliver_row(
     arrived, lowest, x_pre, pre_decay, pre_start, pre_stop, post_decay, post_start, post_stop, value, k,
 ):  # fmt: skip
     """Potentiate the weights of a row by the last spike of their targets, deliver them, and depress them."""
+    disjoint()
     a_plus, x_target, plus_0, plus_1 = value[k, A_PLUS], value[k, X_TARGET], value[k, PLUS_0], value[k, PLUS_1]
     a_minus, minus_0, minus_1 = value[k, A_MINUS], value[k, MINUS_0], value[k, MINUS_1]
     low, high = value[k, W_MIN], value[k, W_MAX]
@@ -218,6 +230,7 @@ def _potentiate_recent(
 
     The targets active[start:start + count] are those that have spiked, the latest first.
     """
+    disjoint()
     a_plus, x_target, low, high = value[k, A_PLUS], value[k, X_TARGET], value[k, W_MIN], value[k, W_MAX]
     plus_0, plus_1 = value[k, PLUS_0], value[k, PLUS_1]
     for j in range(start, start + count):
@@ -242,12 +255,28 @@ def _potentiate_recent(
 @compile_kernel
 def _depress_rows(weight, row, n_rows, place, amount, count, value, k):
     """Depress the weights at `count` places in each row by an amount of each place; does what `update_after` does."""
+    disjoint()
     minus_0, minus_1, low, high = value[k, MINUS_0], value[k, MINUS_1], value[k, W_MIN], value[k, W_MAX]
     for r in range(n_rows):
         for j in range(count):
             at = row[r] + place[j]
             w = weight[at]
             weight[at] = clamp(depress(w, amount[j], strength(w, minus_0, minus_1)), low, high)
+
+
+@compile_kernel
+def _find_rows(
+    row, arrived, x_pre, log_source, log_start, log_mask, logged, last, row_start, first_row, n_threads, shift,
+    pre_count, pre_step, pre_value, source_start, pre_start, bits, delay, step,
+):  # fmt: skip
+    """Where the rows of spikes logged[...:last] begin, and what arrived at them before."""
+    disjoint()
+    for r in range(u64(last - logged)):
+        source = i64(log_source[u64(log_start + ((logged + i64(r)) & log_mask))])
+        row[r] = u64(row_start[u64(first_row + source * n_threads)] + shift)
+        arrived[r], x_pre[r] = last_arrival_of(
+            pre_count, pre_step, pre_value, u64(source_start + source), pre_start + (source << bits), bits, delay, step
+        )
 
 
 @register_jitable(forceinline=True)
@@ -260,29 +289,30 @@ def _arrive_at_all(model, ring, rules, traces, lists, learning, thread, k, logge
     n = u64(rules.own_target[k, 1] - start)
     count = traces.active_count[k] if learning else 0
     together, simple = rules.option[k, TOGETHER] == 1, _is_simple(rules, k)
-    row = model.projection_row[rules.projection[k]] + thread
-    n_threads, shift = model.scalars[N_THREADS], model.projection_weight[rules.projection[k]]
-    n_rows = u64(0)
-    for number in range(logged, last):
-        source = i64(traces.log_source[place_in_log(rules, k, number)])
-        first = u64(model.row_start[row + source * n_threads] + shift)
-        lists.row[n_rows] = first
-        n_rows += u64(1)
-        if count > 0:
-            arrived, x_pre = last_arrival(rules, traces, k, rules.source_start[k] + source, delay, step)
-            if simple:
-                _potentiate_recent(
-                    traces.weight, first, traces.active, u64(start), u64(count), traces.settled, traces.post_last,
-                    traces.post_count, traces.post_step, arrived, x_pre, rules.pre_decay, rules.pre_decay_start[k],
-                    rules.pre_decay_start[k + 1], rules.value, u64(k),
-                )  # fmt: skip
-                continue
-            for j in range(count):
-                target = traces.active[start + j]
-                if traces.post_last[target] < arrived and not together:
-                    break  # as are all that follow
-                update_before(rules, traces, k, target, first + u64(target - start), arrived, x_pre)
-    rows = lists.row
+    rows, q = lists.row, rules.projection[k]
+    _find_rows(
+        rows, lists.arrived, lists.x_pre, traces.log_source, rules.log_start[k], (i64(1) << rules.log_bits[k]) - 1,
+        logged, last, model.row_start, model.projection_row[q] + thread, model.scalars[N_THREADS],
+        model.projection_weight[q], traces.pre_count, traces.pre_step, traces.pre_value, rules.source_start[k],
+        rules.pre_start[k], rules.pre_bits[k], delay, step,
+    )  # fmt: skip
+    n_rows = u64(last - logged)
+    for r in range(n_rows if count > 0 else u64(0)):
+        first, arrived, x_pre = rows[r], lists.arrived[r], lists.x_pre[r]
+        if traces.post_last[traces.active[start]] < arrived and not together:
+            continue  # that was the latest one
+        if simple:
+            _potentiate_recent(
+                traces.weight, first, traces.active, u64(start), u64(count), traces.settled, traces.post_last,
+                traces.post_count, traces.post_step, arrived, x_pre, rules.pre_decay, rules.pre_decay_start[k],
+                rules.pre_decay_start[k + 1], rules.value, u64(k),
+            )  # fmt: skip
+            continue
+        for j in range(count):
+            target = traces.active[start + j]
+            if traces.post_last[target] < arrived and not together:
+                break  # as are all that follow
+            update_before(rules, traces, k, target, first + u64(target - start), arrived, x_pre)
     _deliver_dense(traces.weight, rows, n_rows, n, ring, place, per_unit)
     for j in range(count):
         target = traces.active[start + j]

@@ -23,8 +23,8 @@ LANES = 16  # int32 or float32: a cache line
 MASK = 64  # entries that a mask has bits for
 
 __all__ = [
-    "LANES", "MASK", "add_lanes", "add_rounded_lanes", "load_lanes", "mask_nonzero", "plus", "plus_times", "pool_lanes",
-    "store_lanes", "trailing_zeros",
+    "LANES", "MASK", "add_lanes", "add_rounded_lanes", "load_lanes", "mask_above", "mask_nonzero", "plus",
+    "plus_times", "pool_lanes", "store_lanes", "trailing_zeros",
 ]  # fmt: skip
 
 
@@ -180,6 +180,22 @@ def mask_nonzero(_typing_context, array, at):  # type: ignore[no-untyped-def]
         return builder.bitcast(builder.icmp_unsigned("!=", entries, ir.Constant(vector, None)), ir.IntType(64))
 
     return numba.types.uint64(array, numba.types.uint64), codegen
+
+
+@intrinsic
+def mask_above(_typing_context, x, at, y, at_y):  # type: ignore[no-untyped-def]
+    """A uint64 whose bit i says whether x[at + i] > y[at_y + i], of uint32."""
+    vector = ir.VectorType(ir.IntType(32), MASK)
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        entries, limits = (
+            builder.load(_lanes(context, builder, signature, arguments, array, arguments[array + 1], vector), align=4)
+            for array in (0, 2)
+        )
+        return builder.bitcast(builder.icmp_unsigned(">", entries, limits), ir.IntType(64))
+
+    index = numba.types.uint64
+    return numba.types.uint64(x, index, y, index), codegen
 
 
 @intrinsic

@@ -160,7 +160,7 @@ ONLY = {
         "poisson_kernels",
         "tally",
     },
-    "poisson_kernels": {"jit", "lanes", "philox", "dynamics", "model", "tally"},
+    "poisson_kernels": {"aligned", "jit", "lanes", "philox", "dynamics", "model", "tally"},
     "cuda_kernels.target": {"jit"},
     "cuda_kernels.phases": {"cuda_kernels.target", "philox", "dynamics", "model"},
     "cuda_kernels.advance": {"cuda_kernels.target", "cuda_kernels.phases", "dynamics", "model"},
