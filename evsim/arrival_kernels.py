@@ -89,7 +89,7 @@ def _is_simple(rules, k):
 @compile_kernel
 def _potentiate_earlier(
     due, n_targets, synapse, start, n, mask, first, listed, level_start, weight, shift, arrived, lowest, x_pre,
-    decay, decay_start, decay_stop, value, k,
+    decay, value, k,
 ):  # fmt: skip
     """What the spikes of targets since the last arrival, but for the last of each, make of n weights of a row.
 
@@ -113,14 +113,14 @@ def _potentiate_earlier(
         levels += u64(1)
         level_start[levels] = end
     a_plus, x_target, low, high = value[k, A_PLUS], value[k, X_TARGET], value[k, W_MIN], value[k, W_MAX]
-    plus_0, plus_1 = value[k, PLUS_0], value[k, PLUS_1]
+    plus_0, plus_1, longest = value[k, PLUS_0], value[k, PLUS_1], u64(decay.size) - u64(1)
     for below in range(levels):
         level = levels - u64(1) - below
         at = (level + u64(1)) * n_targets + first
         for i in range(level_start[level], level_start[level + u64(1)]):
             s = start + u64(listed[i])
             since = due[(u64(synapse[s]) & mask) + at] - arrived
-            left = decay[u64(min(decay_start + since, decay_stop - 1))]
+            left = decay[min(u64(since), longest)]
             w = weight[s + shift]
             w = potentiate(w, x_pre, left, x_target, a_plus, strength(w, plus_0, plus_1))
             weight[s + shift] = clamp(w, low, high)
@@ -129,10 +129,15 @@ def _potentiate_earlier(
 @compile_kernel
 def _deliver_row(
     ring, slot, per_unit, synapse, start, stop, mask, first, weight, shift, step, post_last, post_trace,
-    arrived, lowest, x_pre, pre_decay, pre_start, pre_stop, post_decay, post_start, post_stop, value, k,
+    arrived, lowest, x_pre, pre_decay, post_decay, value, k,
 ):  # fmt: skip
-    """Potentiate the weights of a row by the last spike of their targets, deliver them, and depress them."""
+    """Potentiate the weights of a row by the last spike of their targets, deliver them, and depress them.
+
+    The loop has few registers to spare. A time since an arrival that is negative is a large one as a uint64; what it
+    gives is not used.
+    """
     disjoint()
+    pre_longest, post_longest = u64(pre_decay.size) - u64(1), u64(post_decay.size) - u64(1)
     a_plus, x_target, plus_0, plus_1 = value[k, A_PLUS], value[k, X_TARGET], value[k, PLUS_0], value[k, PLUS_1]
     a_minus, minus_0, minus_1 = value[k, A_MINUS], value[k, MINUS_0], value[k, MINUS_1]
     low, high = value[k, W_MIN], value[k, W_MAX]
@@ -140,11 +145,11 @@ def _deliver_row(
         place = u64(synapse[s]) & mask
         target = place + first
         w, last = weight[s + shift], post_last[target]
-        left = pre_decay[u64(min(pre_start + max(last - arrived, i64(0)), pre_stop - 1))]
+        left = pre_decay[min(u64(last - arrived), pre_longest)]
         raised = clamp(potentiate(w, x_pre, left, x_target, a_plus, strength(w, plus_0, plus_1)), low, high)
         w = raised if last >= lowest else w
         ring[slot + place] += ring.dtype.type(np.rint(w * per_unit))
-        left = post_decay[u64(min(post_start + (step - last), post_stop - 1))]
+        left = post_decay[min(u64(step - last), post_longest)]
         w = depress(w, depression(post_trace[target], left, a_minus), strength(w, minus_0, minus_1))
         weight[s + shift] = clamp(w, low, high)
 
@@ -177,17 +182,17 @@ def _arrive_simply(
     """A spike arrives at the synapses [start, stop); does what `update_before` and `update_after` do."""
     lowest = max(arrived, traces.settled_all[0]) if may_learn(rules, k, arrived) else step + 1
     n_targets = u64(traces.post_last.size)
-    pre_start, pre_stop = rules.pre_decay_start[k], rules.pre_decay_start[k + 1]
+    pre_decay = rules.pre_decay[rules.pre_decay_start[k] : rules.pre_decay_start[k + 1]]
+    post_decay = rules.post_decay[rules.post_decay_start[k] : rules.post_decay_start[k + 1]]
     for piece in range(start, stop, u64(PIECE)):
         end = min(piece + u64(PIECE), stop)
         _potentiate_earlier(
             traces.post_due, n_targets, synapse, piece, end - piece, mask, first, lists.listed, lists.level_start,
-            traces.weight, shift, arrived, lowest, x_pre, rules.pre_decay, pre_start, pre_stop, rules.value, u64(k),
+            traces.weight, shift, arrived, lowest, x_pre, pre_decay, rules.value, u64(k),
         )  # fmt: skip
         _deliver_row(
             ring, slot, per_unit, synapse, piece, end, mask, first, traces.weight, shift, step, traces.post_last,
-            traces.post_trace, arrived, lowest, x_pre, rules.pre_decay, pre_start, pre_stop, rules.post_decay,
-            rules.post_decay_start[k], rules.post_decay_start[k + 1], rules.value, u64(k),
+            traces.post_trace, arrived, lowest, x_pre, pre_decay, post_decay, rules.value, u64(k),
         )  # fmt: skip
 
 
