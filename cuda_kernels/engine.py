@@ -120,7 +120,9 @@ class CudaEngine:
         return SpikeRecord(neuron[np.newaxis, wanted], per_step[np.newaxis], self._host.population_spikes[0] - before)
 
     def change(self, **arrays: NDArray[Any]) -> None:
-        """Use these arrays of Model from now on."""
+        """Use these arrays of Model, as they are now, from now on."""
+        for name in arrays:
+            self._device_arrays.pop(name, None)  # its values may have changed
         self._model = self._model._replace(**{name: self._send(name, array) for name, array in arrays.items()})
 
     def pull(self, *names: str) -> None:

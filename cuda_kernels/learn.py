@@ -35,7 +35,7 @@ from evsim.cuda_kernels.phases import (
 )
 from evsim.cuda_kernels.target import compile_cuda_kernel, compile_device_function, cuda, grid_sync
 from evsim.dynamics import adapted, decay_theta, reset
-from evsim.learning import NEVER
+from evsim.learning import NEAREST, NEVER
 from evsim.model import I8, N_STAGES, REFRACTORY_STEPS, RING_MASK, TARGET_BITS, U8, V_RESET, V_THRESHOLD
 from evsim.plastic_dynamics import (
     depression_by,
@@ -175,7 +175,12 @@ def _note(model, state, rules, traces, notes, p, neuron, step):
             source = neuron - rules.source_neuron[k, 0]
             number = i64(cuda.atomic.add(traces.log_count, k, i64(1)))
             traces.log_source[place_in_log(rules, k, number)] = u32(source)
-            note_pre(rules, traces, k, source, step)
+            bits = rules.pre_bits[k]
+            note_pre(
+                traces.pre_count, traces.pre_step, traces.pre_value, u64(rules.source_start[k] + source),
+                rules.pre_start[k] + (source << bits), bits, rules.pre_decay, rules.pre_decay_start[k],
+                rules.pre_decay_start[k + 1], rules.option[k, NEAREST] == 1, step,
+            )  # fmt: skip
 
 
 @compile_device_function

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evsim.dynamics import clamp, depress, depression, potentiate, strength
-from evsim.jit import compile_kernel, prefetch, register_jitable
+from evsim.jit import compile_kernel, disjoint, prefetch, register_jitable
 from evsim.lane_sums import add_rounded_lanes
 from evsim.lanes import LANES
 from evsim.learning import (
@@ -29,11 +29,12 @@ from evsim.learning import (
     Rules,
     Traces,
 )
-from evsim.model import F4, N_THREADS, RING_MASK, TARGET_BITS, U4, U8
+from evsim.model import F4, F8, I8, N_THREADS, RING_MASK, TARGET_BITS, U4, U8
 from evsim.plastic_dynamics import (
     depression_by,
     find_delay,
     last_arrival,
+    last_arrival_of,
     may_learn,
     place_in_log,
     place_of_step,
@@ -50,23 +51,32 @@ PIECE = 512  # synapses of a row that are listed at a time
 
 
 class Lists(NamedTuple):
-    """A thread's working arrays of one arrival."""
+    """A thread's working arrays of one arrival, or of normalising weights."""
 
     listed: U4  # (PIECE * (DUE + 1),) synapses of a piece of a row, level by level
     level_start: U8  # (DUE + 1,) where each level's begin, and the end
     row: U8  # (most sources,) the weights of each row begin here
-    place: U8  # (n_targets,) where in a row each active target is
+    arrived: I8  # (most sources,) when a spike arrived at it before
+    x_pre: F4  # (most sources,) the presynaptic trace right after that
+    place: U8  # (n_targets,) where in a row each active target is, or each that is normalised
     amount: F4  # (n_targets,) how strongly it depresses
+    units: I8  # (n_targets,) the sum of its weights
+    factor: F8  # (n_targets,) what they are multiplied by
 
 
 def make_lists(rules: Rules, traces: Traces) -> Lists:
     """Of a thread."""
+    most_sources = np.diff(rules.source_start).max()
     return Lists(
         listed=np.zeros(PIECE * (DUE + 1), np.uint32),
         level_start=np.zeros(DUE + 1, np.uint64),
-        row=np.zeros(np.diff(rules.source_start).max(), np.uint64),
+        row=np.zeros(most_sources, np.uint64),
+        arrived=np.zeros(most_sources, np.int64),
+        x_pre=np.zeros(most_sources, np.float32),
         place=np.zeros(traces.post_last.size, np.uint64),
         amount=np.zeros(traces.post_last.size, np.float32),
+        units=np.zeros(traces.post_last.size, np.int64),
+        factor=np.zeros(traces.post_last.size, np.float64),
     )
 
 
@@ -80,13 +90,14 @@ def _is_simple(rules, k):
 @compile_kernel
 def _potentiate_earlier(
     due, n_targets, synapse, start, n, mask, first, listed, level_start, weight, shift, arrived, lowest, x_pre,
-    decay, decay_start, decay_stop, value, k,
+    decay, value, k,
 ):  # fmt: skip
     """What the spikes of targets since the last arrival, but for the last of each, make of n weights of a row.
 
     Level l lists the synapses whose target has spiked more than l + 1 times since, and from step `lowest` on. The
     oldest spikes act first.
     """
+    disjoint()
     end, at = u64(0), n_targets + first
     for i in range(n):
         listed[end] = u32(i)
@@ -103,14 +114,14 @@ def _potentiate_earlier(
         levels += u64(1)
         level_start[levels] = end
     a_plus, x_target, low, high = value[k, A_PLUS], value[k, X_TARGET], value[k, W_MIN], value[k, W_MAX]
-    plus_0, plus_1 = value[k, PLUS_0], value[k, PLUS_1]
+    plus_0, plus_1, longest = value[k, PLUS_0], value[k, PLUS_1], u64(decay.size) - u64(1)
     for below in range(levels):
         level = levels - u64(1) - below
         at = (level + u64(1)) * n_targets + first
         for i in range(level_start[level], level_start[level + u64(1)]):
             s = start + u64(listed[i])
             since = due[(u64(synapse[s]) & mask) + at] - arrived
-            left = decay[u64(min(decay_start + since, decay_stop - 1))]
+            left = decay[min(u64(since), longest)]
             w = weight[s + shift]
             w = potentiate(w, x_pre, left, x_target, a_plus, strength(w, plus_0, plus_1))
             weight[s + shift] = clamp(w, low, high)
@@ -119,9 +130,15 @@ def _potentiate_earlier(
 @compile_kernel
 def _deliver_row(
     ring, slot, per_unit, synapse, start, stop, mask, first, weight, shift, step, post_last, post_trace,
-    arrived, lowest, x_pre, pre_decay, pre_start, pre_stop, post_decay, post_start, post_stop, value, k,
+    arrived, lowest, x_pre, pre_decay, post_decay, value, k,
 ):  # fmt: skip
-    """Potentiate the weights of a row by the last spike of their targets, deliver them, and depress them."""
+    """Potentiate the weights of a row by the last spike of their targets, deliver them, and depress them.
+
+    The loop has few registers to spare. A time since an arrival that is negative is a large one as a uint64; what it
+    gives is not used.
+    """
+    disjoint()
+    pre_longest, post_longest = u64(pre_decay.size) - u64(1), u64(post_decay.size) - u64(1)
     a_plus, x_target, plus_0, plus_1 = value[k, A_PLUS], value[k, X_TARGET], value[k, PLUS_0], value[k, PLUS_1]
     a_minus, minus_0, minus_1 = value[k, A_MINUS], value[k, MINUS_0], value[k, MINUS_1]
     low, high = value[k, W_MIN], value[k, W_MAX]
@@ -129,11 +146,11 @@ def _deliver_row(
         place = u64(synapse[s]) & mask
         target = place + first
         w, last = weight[s + shift], post_last[target]
-        left = pre_decay[u64(min(pre_start + max(last - arrived, i64(0)), pre_stop - 1))]
+        left = pre_decay[min(u64(last - arrived), pre_longest)]
         raised = clamp(potentiate(w, x_pre, left, x_target, a_plus, strength(w, plus_0, plus_1)), low, high)
         w = raised if last >= lowest else w
         ring[slot + place] += ring.dtype.type(np.rint(w * per_unit))
-        left = post_decay[u64(min(post_start + (step - last), post_stop - 1))]
+        left = post_decay[min(u64(step - last), post_longest)]
         w = depress(w, depression(post_trace[target], left, a_minus), strength(w, minus_0, minus_1))
         weight[s + shift] = clamp(w, low, high)
 
@@ -166,17 +183,17 @@ def _arrive_simply(
     """A spike arrives at the synapses [start, stop); does what `update_before` and `update_after` do."""
     lowest = max(arrived, traces.settled_all[0]) if may_learn(rules, k, arrived) else step + 1
     n_targets = u64(traces.post_last.size)
-    pre_start, pre_stop = rules.pre_decay_start[k], rules.pre_decay_start[k + 1]
+    pre_decay = rules.pre_decay[rules.pre_decay_start[k] : rules.pre_decay_start[k + 1]]
+    post_decay = rules.post_decay[rules.post_decay_start[k] : rules.post_decay_start[k + 1]]
     for piece in range(start, stop, u64(PIECE)):
         end = min(piece + u64(PIECE), stop)
         _potentiate_earlier(
             traces.post_due, n_targets, synapse, piece, end - piece, mask, first, lists.listed, lists.level_start,
-            traces.weight, shift, arrived, lowest, x_pre, rules.pre_decay, pre_start, pre_stop, rules.value, u64(k),
+            traces.weight, shift, arrived, lowest, x_pre, pre_decay, rules.value, u64(k),
         )  # fmt: skip
         _deliver_row(
             ring, slot, per_unit, synapse, piece, end, mask, first, traces.weight, shift, step, traces.post_last,
-            traces.post_trace, arrived, lowest, x_pre, rules.pre_decay, pre_start, pre_stop, rules.post_decay,
-            rules.post_decay_start[k], rules.post_decay_start[k + 1], rules.value, u64(k),
+            traces.post_trace, arrived, lowest, x_pre, pre_decay, post_decay, rules.value, u64(k),
         )  # fmt: skip
 
 
@@ -219,6 +236,7 @@ def _potentiate_recent(
 
     The targets active[start:start + count] are those that have spiked, the latest first.
     """
+    disjoint()
     a_plus, x_target, low, high = value[k, A_PLUS], value[k, X_TARGET], value[k, W_MIN], value[k, W_MAX]
     plus_0, plus_1 = value[k, PLUS_0], value[k, PLUS_1]
     for j in range(start, start + count):
@@ -243,12 +261,28 @@ def _potentiate_recent(
 @compile_kernel
 def _depress_rows(weight, row, n_rows, place, amount, count, value, k):
     """Depress the weights at `count` places in each row by an amount of each place; does what `update_after` does."""
+    disjoint()
     minus_0, minus_1, low, high = value[k, MINUS_0], value[k, MINUS_1], value[k, W_MIN], value[k, W_MAX]
     for r in range(n_rows):
         for j in range(count):
             at = row[r] + place[j]
             w = weight[at]
             weight[at] = clamp(depress(w, amount[j], strength(w, minus_0, minus_1)), low, high)
+
+
+@compile_kernel
+def _find_rows(
+    row, arrived, x_pre, log_source, log_start, log_mask, logged, last, row_start, first_row, n_threads, shift,
+    pre_count, pre_step, pre_value, source_start, pre_start, bits, delay, step,
+):  # fmt: skip
+    """Where the rows of spikes logged[...:last] begin, and what arrived at them before."""
+    disjoint()
+    for r in range(u64(last - logged)):
+        source = i64(log_source[u64(log_start + ((logged + i64(r)) & log_mask))])
+        row[r] = u64(row_start[u64(first_row + source * n_threads)] + shift)
+        arrived[r], x_pre[r] = last_arrival_of(
+            pre_count, pre_step, pre_value, u64(source_start + source), pre_start + (source << bits), bits, delay, step
+        )
 
 
 @register_jitable(forceinline=True)
@@ -261,29 +295,30 @@ def _arrive_at_all(model, ring, rules, traces, lists, learning, thread, k, logge
     n = u64(rules.own_target[k, 1] - start)
     count = traces.active_count[k] if learning else 0
     together, simple = rules.option[k, TOGETHER] == 1, _is_simple(rules, k)
-    row = model.projection_row[rules.projection[k]] + thread
-    n_threads, shift = model.scalars[N_THREADS], model.projection_weight[rules.projection[k]]
-    n_rows = u64(0)
-    for number in range(logged, last):
-        source = i64(traces.log_source[place_in_log(rules, k, number)])
-        first = u64(model.row_start[row + source * n_threads] + shift)
-        lists.row[n_rows] = first
-        n_rows += u64(1)
-        if count > 0:
-            arrived, x_pre = last_arrival(rules, traces, k, rules.source_start[k] + source, delay, step)
-            if simple:
-                _potentiate_recent(
-                    traces.weight, first, traces.active, u64(start), u64(count), traces.settled, traces.post_last,
-                    traces.post_count, traces.post_step, arrived, x_pre, rules.pre_decay, rules.pre_decay_start[k],
-                    rules.pre_decay_start[k + 1], rules.value, u64(k),
-                )  # fmt: skip
-                continue
-            for j in range(count):
-                target = traces.active[start + j]
-                if traces.post_last[target] < arrived and not together:
-                    break  # as are all that follow
-                update_before(rules, traces, k, target, first + u64(target - start), arrived, x_pre)
-    rows = lists.row
+    rows, q = lists.row, rules.projection[k]
+    _find_rows(
+        rows, lists.arrived, lists.x_pre, traces.log_source, rules.log_start[k], (i64(1) << rules.log_bits[k]) - 1,
+        logged, last, model.row_start, model.projection_row[q] + thread, model.scalars[N_THREADS],
+        model.projection_weight[q], traces.pre_count, traces.pre_step, traces.pre_value, rules.source_start[k],
+        rules.pre_start[k], rules.pre_bits[k], delay, step,
+    )  # fmt: skip
+    n_rows = u64(last - logged)
+    for r in range(n_rows if count > 0 else u64(0)):
+        first, arrived, x_pre = rows[r], lists.arrived[r], lists.x_pre[r]
+        if traces.post_last[traces.active[start]] < arrived and not together:
+            continue  # that was the latest one
+        if simple:
+            _potentiate_recent(
+                traces.weight, first, traces.active, u64(start), u64(count), traces.settled, traces.post_last,
+                traces.post_count, traces.post_step, arrived, x_pre, rules.pre_decay, rules.pre_decay_start[k],
+                rules.pre_decay_start[k + 1], rules.value, u64(k),
+            )  # fmt: skip
+            continue
+        for j in range(count):
+            target = traces.active[start + j]
+            if traces.post_last[target] < arrived and not together:
+                break  # as are all that follow
+            update_before(rules, traces, k, target, first + u64(target - start), arrived, x_pre)
     _deliver_dense(traces.weight, rows, n_rows, n, ring, place, per_unit)
     for j in range(count):
         target = traces.active[start + j]

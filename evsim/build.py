@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evsim.aligned import aligned_zeros
 from evsim.coefficients import CoefficientPool, list_coefficients, resolve, resolve_parameters
 from evsim.cpu_maker import CpuMaker
 from evsim.layout import Layout, lay_out
@@ -96,14 +97,16 @@ def build(
         ),
     )
     ring_size = layout.ring_slots << layout.target_bits
-    ring: I4 | I8 = np.zeros(ring_size, np.int64) if wide else np.zeros(ring_size, np.int32)
+    ring: I4 | I8 = aligned_zeros(ring_size, np.int64 if wide else np.int32)
     state = State(
         neuron_v=initial_v,
-        neuron_refractory=np.zeros(layout.n_neurons, np.int32),
-        neuron_theta=np.zeros(layout.n_neurons if coefficient_fields["population_theta"][:, 0].any() else 0),
+        neuron_refractory=aligned_zeros(layout.n_neurons, np.int32),
+        neuron_theta=aligned_zeros(
+            layout.n_neurons if coefficient_fields["population_theta"][:, 0].any() else 0, np.float64
+        ),
         neuron_spikes=np.zeros(layout.n_neurons, np.int64),
         learning=np.ones(1, np.uint8),
-        input_current=np.zeros(layout.n_inputs, np.float32),
+        input_current=aligned_zeros(layout.n_inputs, np.float32),
         ring=ring,
         window_spike=np.zeros((2, layout.window, int(layout.thread_spikes.sum())), np.uint32),
         window_count=np.zeros((2, layout.window, n_threads * 8), np.int64),
@@ -130,7 +133,7 @@ def _neurons(
     start, step = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     soft, theta = np.zeros(shape[0], np.uint8), np.tile([0.0, 1.0, 0.0], (shape[0], 1))
     gains: list[Any] = []
-    initial_v = np.zeros(layout.n_neurons, np.float32)
+    initial_v = aligned_zeros(layout.n_neurons, np.float32)
     for p, population in enumerate(layout.populations):
         model = population.model
         if isinstance(model, SpikeSource):

@@ -78,7 +78,8 @@ def numbers(
 
 def are_usual(array: NDArray[Any]) -> bool:
     """Whether these are numbers, finite and not too large, as nearly always."""
-    return bool(array.size and array.min() >= -LARGEST and array.max() <= LARGEST)  # nan is neither
+    least, most = (array.min(), array.max()) if array.ndim and array.size else (array, array)
+    return bool(array.size and least >= -LARGEST and most <= LARGEST)  # nan is neither
 
 
 def _refuse_large(owner: str, name: str, array: NDArray[np.float64]) -> None:

@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import learning_kernels
+from evsim.aligned import aligned_zeros
 from evsim.arrival_kernels import Lists, make_lists
 from evsim.build import Built
 from evsim.cpu_kernels import advance
 from evsim.jit import bind_kernel
 from evsim.layout import NO_EXCESS, Layout
 from evsim.learning import Rules, Traces
-from evsim.model import GROUP, Model, SpikeRecord, State
-from evsim.poisson_kernels import PARTS
+from evsim.model import Model, SpikeRecord, State
+from evsim.poisson_kernels import make_lit
 
 ROWS = 512  # synapse rows a thread looks up before it delivers them
 
@@ -41,7 +42,8 @@ class CpuEngine:
 
     def change(self, **arrays: NDArray[Any]) -> None:
         """Use these arrays of Model, of the types they have had, from now on."""
-        self._model = self._model._replace(**arrays)
+        if any(getattr(self._model, name) is not array for name, array in arrays.items()):
+            self._model = self._model._replace(**arrays)
 
     def start(self, first_step: int, n_steps: int) -> None:
         """Begin a chunk: what `wait` then does, since the threads are those of the caller."""
@@ -94,11 +96,12 @@ class CpuEngine:
 
     def normalize(self, k: int, total: NDArray[np.float64], per_unit: float) -> None:
         """Scale the weights into each target of plastic projection k to sum to total, in units of 1 / per_unit."""
-        self._each_thread(learning_kernels.normalize, k, total, per_unit)
+        self._each_thread(learning_kernels.normalize, k, total, per_unit, with_lists=True)
 
-    def _each_thread(self, kernel: Any, *arguments: Any) -> None:
+    def _each_thread(self, kernel: Any, *arguments: Any, with_lists: bool = False) -> None:
         """Run a kernel over each thread's plastic synapses."""
-        calls = [(self._model, *learned[:2], *arguments) for learned in self._learning if learned is not None]
+        own = 3 if with_lists else 2
+        calls = [(self._model, *learned[:own], *arguments) for learned in self._learning if learned is not None]
         if kernel not in self._bound and calls:
             self._bound[kernel] = bind_kernel(kernel, calls[0])
         others = [self._pool.submit(self._bound[kernel], *of_thread) for of_thread in calls[1:]]
@@ -111,12 +114,12 @@ class CpuEngine:
 def _scratch(state: State, layout: Layout) -> tuple[Any, ...]:
     """A thread's working arrays: of one block's update, its spikes per step of a window, rows about to be delivered."""
     block = (
-        np.zeros(layout.block, state.ring.dtype),
-        np.zeros(layout.block, np.float32),
-        np.zeros(layout.block, np.uint32),
-        np.zeros(layout.block, np.uint8),
-        np.zeros(layout.n_neurons * PARTS // GROUP, np.uint8),
-        np.zeros(layout.block, np.float32),
+        aligned_zeros(layout.block, state.ring.dtype),
+        aligned_zeros(layout.block, np.float32),
+        aligned_zeros(layout.block, np.uint32),
+        aligned_zeros(layout.block, np.uint8),
+        make_lit(layout.n_neurons),
+        aligned_zeros(layout.block, np.float32),
         np.full(1, NO_EXCESS, np.int64),
     )
     rows = tuple(np.zeros(ROWS, kind) for kind in (np.uint64, np.uint64, np.uint64, np.uint64, np.int64))

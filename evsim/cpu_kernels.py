@@ -22,7 +22,7 @@ from evsim.dynamics import (
     receive,
     reset,
 )
-from evsim.jit import atomic_add, atomic_load, compile_kernel, register_jitable, yield_core
+from evsim.jit import atomic_add, atomic_load, compile_kernel, disjoint, register_jitable, yield_core
 from evsim.lanes import MASK, trailing_zeros
 from evsim.learning_kernels import note_posts, note_sources, note_step
 from evsim.model import (
@@ -72,14 +72,23 @@ def _meet(barrier, n_threads):
 @register_jitable
 def _take_input(ring, at, n, x):
     """Move a block's arrived input out of the ring."""
+    disjoint()
     for i in range(n):
         x[i] = ring[at + i]
         ring[at + i] = 0
 
 
 @register_jitable
+def _start_drive(drive, n, value, at_drive):
+    disjoint()
+    for i in range(n):
+        drive[i] = value[at_drive + i]
+
+
+@register_jitable
 def _take_delta(ring, at, value, at_drive, at_jump, n, unit, drive):
     """All of the next two at once, for neurons with one delta receptor that only spikes arrive at."""
+    disjoint()
     for i in range(n):
         x = f32(ring[at + i]) * unit
         ring[at + i] = 0
@@ -88,66 +97,81 @@ def _take_delta(ring, at, value, at_drive, at_jump, n, unit, drive):
 
 @register_jitable
 def _receive_delta(drive, x, n, unit, jump, at_jump):
+    disjoint()
     for i in range(n):
         drive[i] = receive(drive[i], f32(0.0), f32(x[i]) * unit, f32(0.0), jump[at_jump + i])
 
 
 @register_jitable
 def _receive_current(drive, x, n, unit, current, at, value, at_coupling, at_jump):
+    disjoint()
     for i in range(n):
         drive[i] = receive(drive[i], current[at + i], f32(x[i]) * unit, value[at_coupling + i], value[at_jump + i])
 
 
 @register_jitable
 def _decay(x, n, unit, current, at, value, at_decay, at_gain):
+    disjoint()
     for i in range(n):
         current[at + i] = decay_current(current[at + i], f32(x[i]) * unit, value[at_decay + i], value[at_gain + i])
 
 
 @register_jitable
-def _integrate(v, at, drive, n, refractory, value, at_leak, at_v_min):
-    """drive becomes v before the reset."""
-    for i in range(n):
-        drive[i] = integrate(v[at + i], drive[i], value[at_leak + i], value[at_v_min + i], refractory[at + i])
-
-
-@register_jitable
-def _fire(v, at, v_pre, n, refractory, fired, value, at_threshold):
-    """Store v, note who spikes, count the refractory time down; returns how many spike."""
-    n_fired = i32(0)
+def _fire(v, at, drive, n, refractory, fired, value, at_leak, at_v_min, threshold, at_threshold):
+    """Integrate, note who spikes, count the refractory time down; drive becomes v before the reset."""
+    disjoint()
     for i in range(n):
         left = refractory[at + i]
-        fired[i] = u8(fire(v_pre[i], value[at_threshold + i], left))
-        n_fired += i32(fired[i])
+        v_pre = integrate(v[at + i], drive[i], value[at_leak + i], value[at_v_min + i], left)
+        fired[i] = u8(fire(v_pre, threshold[at_threshold + i], left))
         refractory[at + i] = max(left - i32(1), i32(0))
-        v[at + i] = v_pre[i]
-    return n_fired
+        v[at + i] = drive[i] = v_pre
 
 
 @register_jitable
-def _fire_often(v, at, v_pre, n, refractory, fired, value, at_threshold):
+def _fire_adapted(
+    v, at, drive, n, refractory, fired, value, at_leak, at_v_min, at_threshold, theta, decay, threshold
+):  # fmt: skip
+    """The same where thresholds adapt: they decay first, and `threshold` becomes what they now are."""
+    disjoint()
+    for i in range(n):
+        left = refractory[at + i]
+        v_pre = integrate(v[at + i], drive[i], value[at_leak + i], value[at_v_min + i], left)
+        theta[at + i] = decay_theta(theta[at + i], decay)
+        threshold[i] = adapted(value[at_threshold + i], theta[at + i])
+        fired[i] = u8(fire(v_pre, threshold[i], left))
+        refractory[at + i] = max(left - i32(1), i32(0))
+        v[at + i] = drive[i] = v_pre
+
+
+@register_jitable
+def _fire_often(v, at, drive, n, refractory, fired, value, at_leak, at_v_min, threshold, at_threshold):
     """The same for multi-spike neurons, noting how many spikes each has; returns the largest number."""
+    disjoint()
     most = i32(0)
     for i in range(n):
         left = refractory[at + i]
-        spikes = count_spikes(v_pre[i], value[at_threshold + i], left)
+        v_pre = integrate(v[at + i], drive[i], value[at_leak + i], value[at_v_min + i], left)
+        spikes = count_spikes(v_pre, threshold[at_threshold + i], left)
         most = max(most, spikes)
         fired[i] = u8(min(spikes, i32(MAX_SPIKES)))
         refractory[at + i] = max(left - i32(1), i32(0))
-        v[at + i] = v_pre[i]
+        v[at + i] = drive[i] = v_pre
     return most
 
 
-@register_jitable
-def _adapt(theta, at, n, decay, value, at_threshold, threshold):
-    """Let the thresholds of a block decay, and write what they now are."""
-    for i in range(n):
-        theta[at + i] = decay_theta(theta[at + i], decay)
-        threshold[i] = adapted(value[at_threshold + i], theta[at + i])
+@register_jitable(forceinline=True)
+def _has_fired(fired, n):
+    """Whether any neuron of a block has."""
+    any_of = u64(0)
+    for first in range(u64(0), n, u64(MASK)):
+        any_of |= spiking_of(fired, first, n)
+    return any_of != u64(0)
 
 
 @register_jitable
 def _raise_thresholds(theta, at, n, fired, plus):
+    disjoint()
     for i in range(n):
         if fired[i] != u8(0):
             theta[at + i] += plus
@@ -232,6 +256,13 @@ def _record_block(model, state, p, first, stop, step, frame_step, v_pre, input_s
             at += 1
 
 
+@register_jitable
+def _add_current(drive, first, n, value, at, stride):
+    disjoint()
+    for i in range(n):
+        drive[first + i] += value[at + stride * i]
+
+
 @register_jitable(forceinline=True)
 def _add_currents(model, p, first, stop, step, drive):
     """Add what the injected currents give neurons [first, stop) of population p in this step."""
@@ -243,8 +274,7 @@ def _add_currents(model, p, first, stop, step, drive):
         stride = u64(model.current_value_step[c, 1])
         at = model.current_value_start[c] + row * model.current_value_step[c, 0]
         at += model.current_value_step[c, 1] * (a - model.current_range[c, 0])
-        for i in range(u64(b - a)):
-            drive[u64(a - first) + i] += model.current_value[u64(at) + stride * i]
+        _add_current(drive, u64(a - first), u64(b - a), model.current_value, u64(at), stride)
 
 
 @register_jitable
@@ -260,14 +290,14 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
     """Advance neurons [first, stop) of population p through n_steps; returns the checksum of their spikes."""
     x, drive, word, fired, _, adapted_threshold, excess = scratch
     v, refractory, current, ring = state.neuron_v, state.neuron_refractory, state.input_current, state.ring
-    value, unit = model.parameter_value, model.input_unit
-    start, stride = model.parameter_start, model.parameter_step
-    at_leak = u64(start[p, LEAK] + stride[p, LEAK] * first)
-    at_drive = u64(start[p, DRIVE] + stride[p, DRIVE] * first)
-    at_v_min = u64(start[p, V_MIN] + stride[p, V_MIN] * first)
-    at_threshold = u64(start[p, V_THRESHOLD] + stride[p, V_THRESHOLD] * first)
-    at_reset = u64(start[p, V_RESET] + stride[p, V_RESET] * first)
-    at_refractory = u64(start[p, REFRACTORY_STEPS] + stride[p, REFRACTORY_STEPS] * first)
+    value, unit = model.parameter_value, model.input_unit[p]
+    start, stride = model.parameter_start[p], model.parameter_step[p]
+    at_leak = u64(start[LEAK] + stride[LEAK] * first)
+    at_drive = u64(start[DRIVE] + stride[DRIVE] * first)
+    at_v_min = u64(start[V_MIN] + stride[V_MIN] * first)
+    at_threshold = u64(start[V_THRESHOLD] + stride[V_THRESHOLD] * first)
+    at_reset = u64(start[V_RESET] + stride[V_RESET] * first)
+    at_refractory = u64(start[REFRACTORY_STEPS] + stride[REFRACTORY_STEPS] * first)
     soft = model.population_soft_reset[p] == 1
     theta_plus, theta_decay = model.population_theta[p, 0], model.population_theta[p, 1]
     amount, at_amount = value, at_reset
@@ -281,7 +311,7 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
     target_bits, ring_mask = u64(model.scalars[TARGET_BITS]), u64(model.scalars[RING_MASK])
     has_currents = model.current_start[p + 1] > model.current_start[p]
     has_poissons = model.poisson_start[p + 1] > model.poisson_start[p]
-    only_delta = n_receptors == 1 and start[p, DECAY] < 0 and not has_poissons and not has_currents
+    only_delta = n_receptors == 1 and start[DECAY] < 0 and not has_poissons and not has_currents
     has_probes = _is_probed(model, p)
     n = u64(stop - first)
     neuron = population_start + u64(first)
@@ -289,11 +319,10 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
         step = first_step + i64(w)
         slot = (u64(step) << target_bits) & ring_mask
         if only_delta:
-            at_jump = u64(start[p, JUMP] + stride[p, JUMP] * first)
-            _take_delta(ring, slot + u64(first_input), value, at_drive, at_jump, n, unit[p, 0], drive)
+            at_jump = u64(start[JUMP] + stride[JUMP] * first)
+            _take_delta(ring, slot + u64(first_input), value, at_drive, at_jump, n, unit[0], drive)
         else:
-            for i in range(n):
-                drive[i] = value[at_drive + i]
+            _start_drive(drive, n, value, at_drive)
         if has_currents:
             _add_currents(model, p, first, stop, step, drive)
         for k in range(0 if only_delta else n_receptors):
@@ -302,28 +331,30 @@ def _update_block(model, state, scratch, p, first, stop, first_step, n_steps, ch
             if has_poissons:
                 add_poissons(model, p, k, first, stop, step, word, x)
             j = 4 * k
-            at_jump = u64(start[p, JUMP + j] + stride[p, JUMP + j] * first)
-            if start[p, DECAY + j] < 0:  # a delta synapse
-                _receive_delta(drive, x, n, unit[p, k], value, at_jump)
+            at_jump = u64(start[JUMP + j] + stride[JUMP + j] * first)
+            if start[DECAY + j] < 0:  # a delta synapse
+                _receive_delta(drive, x, n, unit[k], value, at_jump)
             else:
-                at_coupling = u64(start[p, COUPLING + j] + stride[p, COUPLING + j] * first)
-                at_gain = u64(start[p, GAIN + j] + stride[p, GAIN + j] * first)
-                at_decay = u64(start[p, DECAY + j] + stride[p, DECAY + j] * first)
-                _receive_current(drive, x, n, unit[p, k], current, at, value, at_coupling, at_jump)
-                _decay(x, n, unit[p, k], current, at, value, at_decay, at_gain)
-        _integrate(v, neuron, drive, n, refractory, value, at_leak, at_v_min)
+                at_coupling = u64(start[COUPLING + j] + stride[COUPLING + j] * first)
+                at_gain = u64(start[GAIN + j] + stride[GAIN + j] * first)
+                at_decay = u64(start[DECAY + j] + stride[DECAY + j] * first)
+                _receive_current(drive, x, n, unit[k], current, at, value, at_coupling, at_jump)
+                _decay(x, n, unit[k], current, at, value, at_decay, at_gain)
         threshold, at_own = value, at_threshold
         if theta_plus != 0.0:
             decay = theta_decay if learning else 1.0
-            _adapt(state.neuron_theta, neuron, n, decay, value, at_threshold, adapted_threshold)
+            _fire_adapted(
+                v, neuron, drive, n, refractory, fired, value, at_leak, at_v_min, at_threshold,
+                state.neuron_theta, decay, adapted_threshold,
+            )  # fmt: skip
             threshold, at_own = adapted_threshold, u64(0)
-        if model.population_multi_spike[p] == 0:
-            most = _fire(v, neuron, drive, n, refractory, fired, threshold, at_own)
+        elif model.population_multi_spike[p] == 0:
+            _fire(v, neuron, drive, n, refractory, fired, value, at_leak, at_v_min, threshold, at_own)
         else:
-            most = _fire_often(v, neuron, drive, n, refractory, fired, threshold, at_own)
+            most = _fire_often(v, neuron, drive, n, refractory, fired, value, at_leak, at_v_min, threshold, at_own)
             if most > i32(MAX_SPIKES):
                 excess[0] = min(excess[0], step * model.population_size.size + p)
-        if most > i32(0):
+        if _has_fired(fired, n):
             if model.population_one_winner[p] == 1:
                 _choose_winner(
                     v, neuron, drive, n, refractory, fired, threshold, at_own, amount, at_amount, value,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import construction
+from evsim.aligned import aligned_zeros
 from evsim.distributions import Distribution
 from evsim.layout import Layout
 from evsim.memory import available_memory
@@ -60,7 +61,7 @@ class CpuMaker:
     def allocate(self, row_start: NDArray[np.int64], n_synapses: int, n_weights: int) -> None:
         """Make room for synapses and weights; rows that are shared come behind those of `row_start`."""
         self._synapse = np.empty(n_synapses, np.uint32)
-        self._weight = np.empty(n_weights, np.float32)
+        self._weight = aligned_zeros(n_weights, np.float32)
 
     def fill(self, rows: Rows) -> None:
         """Write and sort a projection's rows; weights as float32."""

@@ -27,8 +27,8 @@ MASK = 64  # entries that a mask has bits for
 _FLAGS = ir.VectorType(ir.IntType(1), LANES)
 
 __all__ = [
-    "LANES", "MASK", "count_ones", "in_all_lanes", "lanes_pointer", "load_lanes", "load_some", "mask_nonzero",
-    "plus_times", "store_lanes", "store_set", "store_some", "trailing_zeros",
+    "LANES", "MASK", "count_ones", "in_all_lanes", "lanes_pointer", "load_lanes", "load_some", "mask_above",
+    "mask_nonzero", "plus_times", "store_lanes", "store_set", "store_some", "trailing_zeros",
 ]  # fmt: skip
 
 
@@ -305,6 +305,23 @@ def mask_nonzero(_typing_context, array, at):  # type: ignore[no-untyped-def]
         return builder.bitcast(differs("!=", entries, zeros), ir.IntType(64))
 
     return numba.types.uint64(array, numba.types.uint64), codegen
+
+
+@intrinsic
+def mask_above(_typing_context, x, at, y, at_y):  # type: ignore[no-untyped-def]
+    """A uint64 whose bit i says whether x[at + i] > y[at_y + i], of uint32."""
+    vector = ir.VectorType(ir.IntType(32), MASK)
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        places = (
+            lanes_pointer(context, builder, signature, arguments, array, arguments[array + 1], vector)
+            for array in (0, 2)
+        )
+        entries, limits = (builder.load(place, align=4) for place in places)
+        return builder.bitcast(builder.icmp_unsigned(">", entries, limits), ir.IntType(64))
+
+    index = numba.types.uint64
+    return numba.types.uint64(x, index, y, index), codegen
 
 
 @intrinsic

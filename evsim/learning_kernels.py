@@ -6,8 +6,8 @@ In a step: spikes arrive (see `arrival_kernels`), neurons are updated, and the s
 
 import numpy as np
 
-from evsim.jit import compile_kernel, register_jitable
-from evsim.learning import DUE, NEVER, W_MAX, W_MIN
+from evsim.jit import compile_kernel, disjoint, register_jitable
+from evsim.learning import DUE, NEAREST, NEVER, W_MAX, W_MIN
 from evsim.plastic_dynamics import (
     apply_change,
     catch_up_at,
@@ -18,7 +18,6 @@ from evsim.plastic_dynamics import (
     may_learn,
     note_post,
     note_pre,
-    place_in_log,
     place_of_step,
     scale,
     settle_synapse,
@@ -102,15 +101,32 @@ def note_step(rules, traces, step):
 @register_jitable(forceinline=True)
 def note_sources(model, rules, traces, q, spikes, first, stop, step):
     """Remember spikes[first:stop] of the sources of projection q, which will arrive after its delays."""
-    k, low, high = u64(rules.number[q]), model.projection_source[q, 0], model.projection_source[q, 1]
-    count = traces.log_count[k]
+    k = u64(rules.number[q])
+    traces.log_count[k] = _note_sources(
+        spikes, first, stop, model.projection_source[q, 0], model.projection_source[q, 1], traces.log_source,
+        rules.log_start[k], (i64(1) << rules.log_bits[k]) - 1, traces.log_count[k], traces.pre_count, traces.pre_step,
+        traces.pre_value, rules.source_start[k], rules.pre_start[k], rules.pre_bits[k], rules.pre_decay,
+        rules.pre_decay_start[k], rules.pre_decay_start[k + 1], rules.option[k, NEAREST] == 1, step,
+    )  # fmt: skip
+
+
+@compile_kernel
+def _note_sources(
+    spikes, first, stop, low, high, log_source, log_start, log_mask, log_count, pre_count, pre_step, pre_value,
+    source_start, pre_start, bits, decay, decay_start, decay_stop, nearest, step,
+):  # fmt: skip
+    """Returns how many spikes are then logged."""
+    disjoint()
     for j in range(first, stop):
         source = i64(spikes[j]) - low
         if source >= 0 and source < high - low:
-            traces.log_source[place_in_log(rules, k, count)] = u32(source)
-            note_pre(rules, traces, k, source, step)
-            count += 1
-    traces.log_count[k] = count
+            log_source[u64(log_start + (log_count & log_mask))] = u32(source)
+            note_pre(
+                pre_count, pre_step, pre_value, u64(source_start + source), pre_start + (source << bits), bits,
+                decay, decay_start, decay_stop, nearest, step,
+            )  # fmt: skip
+            log_count += 1
+    return log_count
 
 
 @compile_kernel
@@ -139,28 +155,64 @@ def apply_changes(model, rules, traces, k):
 
 
 @compile_kernel
-def normalize(model, rules, traces, k, total, per_unit):
+def normalize(model, rules, traces, lists, k, total, per_unit):
     """Scale the weights into each target so that they sum to `total` (n_targets,).
 
     Sums are of whole units, of which `per_unit` (a power of two) are 1.
     """
-    q = rules.projection[k]
+    first, stop = rules.own_target[k, 0], rules.own_target[k, 1]
+    n = u64(0)
+    for target in range(first, stop):
+        if traces.touched[target] == 1:
+            traces.touched[target] = traces.post_last[target] > NEVER  # depression by that spike may go on
+            lists.place[n] = u64(target - first)
+            n += u64(1)
     low, high = rules.value[k, W_MIN], rules.value[k, W_MAX]
-    shift = rules.first_synapse[k] + model.projection_weight[q]
-    for target in range(rules.own_target[k, 0], rules.own_target[k, 1]):
-        if traces.touched[target] == 0:
-            continue
-        traces.touched[target] = traces.post_last[target] > NEVER  # depression by that spike may go on
-        start, stop = rules.column_start[target], rules.column_start[target + 1]
+    shift = rules.first_synapse[k] + model.projection_weight[rules.projection[k]]
+    own_total = total[first - rules.target_start[k] :]
+    if rules.dense[k] == 1 and n > u64(0):
+        first_row, last_row = u64(rules.column_start[first]), u64(rules.column_start[first + 1])
+        _normalize_rows(
+            traces.weight, u64(shift), rules.column_synapse, first_row, last_row, lists.place, lists.units,
+            lists.factor, n, own_total, per_unit, low, high,
+        )  # fmt: skip
+        return
+    for j in range(n):
+        target = u64(first) + lists.place[j]
+        start, end = rules.column_start[target], rules.column_start[target + u64(1)]
         units = i64(0)
-        for c in range(start, stop):
+        for c in range(start, end):
             units += count_units(traces.weight[shift + i64(rules.column_synapse[c])], per_unit)
-        if units == 0:
-            continue
-        factor = total[target - rules.target_start[k]] / (np.float64(units) / per_unit)
-        for c in range(start, stop):
+        factor = _factor(own_total[lists.place[j]], units, per_unit)
+        for c in range(start, end):
             at = shift + i64(rules.column_synapse[c])
             traces.weight[at] = scale(traces.weight[at], factor, low, high)
+
+
+@register_jitable
+def _factor(total, units, per_unit):
+    """What weights that sum to some units are multiplied by; 1 where all are 0."""
+    return total / (np.float64(units) / per_unit) if units != 0 else 1.0
+
+
+@compile_kernel
+def _normalize_rows(
+    weight, shift, row, first_row, last_row, place, units, factor, n, total, per_unit, low, high
+):  # fmt: skip
+    """Normalise the n targets at `place` in each row of a dense projection, in the order of memory."""
+    disjoint()
+    for j in range(n):
+        units[j] = 0
+    for r in range(first_row, last_row):
+        start = shift + u64(row[r])
+        for j in range(n):
+            units[j] += count_units(weight[start + place[j]], per_unit)
+    for j in range(n):
+        factor[j] = _factor(total[place[j]], units[j], per_unit)
+    for r in range(first_row, last_row):
+        start = shift + u64(row[r])
+        for j in range(n):
+            weight[start + place[j]] = scale(weight[start + place[j]], factor[j], low, high)
 
 
 @compile_kernel

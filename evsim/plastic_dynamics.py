@@ -91,14 +91,20 @@ def catch_up(rules, traces, k, target, w, sum_of, arrived, x_pre, left):
 def last_arrival(rules, traces, k, source, delay, before):
     """The latest arrival before a step over `delay`: (its step or NEVER, the trace right after it)."""
     bits = rules.pre_bits[k]
-    first, mask = rules.pre_start[k] + ((source - rules.source_start[k]) << bits), (i64(1) << bits) - 1
-    j = traces.pre_count[u64(source)] - 1
-    while j >= 0 and traces.pre_step[u64(first + (j & mask))] + delay >= before:
+    first, number = rules.pre_start[k] + ((source - rules.source_start[k]) << bits), u64(source)
+    return last_arrival_of(traces.pre_count, traces.pre_step, traces.pre_value, number, first, bits, delay, before)
+
+
+@register_jitable(forceinline=True)
+def last_arrival_of(pre_count, pre_step, pre_value, number, first, bits, delay, before):
+    """The same for a source whose last spikes are Traces.pre_step[first:] and Traces.pre_value[first:]."""
+    mask, j = (i64(1) << bits) - 1, pre_count[number] - 1
+    while j >= 0 and pre_step[u64(first + (j & mask))] + delay >= before:
         j -= 1
     if j < 0:
         return i64(NEVER), f32(0.0)
     at = u64(first + (j & mask))
-    return traces.pre_step[at] + delay, traces.pre_value[at]
+    return pre_step[at] + delay, pre_value[at]
 
 
 @register_jitable(forceinline=True)
@@ -214,21 +220,17 @@ def note_post(rules, traces, k, target, step):
 
 
 @register_jitable(forceinline=True)
-def note_pre(rules, traces, k, source, step):
-    """Remember a spike of a source, numbered within its projection."""
-    number = u64(rules.source_start[k] + source)
-    bits = rules.pre_bits[k]
-    first, mask = rules.pre_start[k] + (source << bits), (i64(1) << bits) - 1
-    count = traces.pre_count[number]
+def note_pre(pre_count, pre_step, pre_value, number, first, bits, decay, decay_start, decay_stop, nearest, step):
+    """Remember a spike of a source, whose last spikes are Traces.pre_step[first:] and Traces.pre_value[first:]."""
+    mask, count = (i64(1) << bits) - 1, pre_count[number]
     x = f32(1.0)
     if count > 0:
         before = u64(first + ((count - 1) & mask))
-        since = step - traces.pre_step[before]
-        left = decayed(rules.pre_decay, rules.pre_decay_start[k], rules.pre_decay_start[k + 1], since)
-        x = add_to_trace(traces.pre_value[before], left, rules.option[k, NEAREST] == 1)
+        left = decayed(decay, decay_start, decay_stop, step - pre_step[before])
+        x = add_to_trace(pre_value[before], left, nearest)
     at = u64(first + (count & mask))
-    traces.pre_step[at], traces.pre_value[at] = step, x
-    traces.pre_count[number] = count + 1
+    pre_step[at], pre_value[at] = step, x
+    pre_count[number] = count + 1
 
 
 @register_jitable(forceinline=True)

@@ -1,22 +1,24 @@
 """Poisson input and Poisson sources on the CPU: a block of neurons at a time."""
 
+from typing import NamedTuple
+
 import numpy as np
 
+from evsim.aligned import aligned_zeros
 from evsim.dynamics import count_passed
-from evsim.jit import register_jitable
-from evsim.lanes import MASK, mask_nonzero, trailing_zeros
-from evsim.model import GROUP, KEY0, KEY1
+from evsim.jit import compile_kernel, disjoint, register_jitable
+from evsim.lanes import MASK, mask_above, mask_nonzero, trailing_zeros
+from evsim.model import GROUP, KEY0, KEY1, U4, U8
 from evsim.philox import PURPOSE_POISSON, philox
 from evsim.tally import spike_hash
 
-u8 = np.uint8
 i32 = np.int32
 i64 = np.int64
 u32 = np.uint32
 u64 = np.uint64
 
-PART = 16  # calls of Philox that are made together: two vectors of the widest processors
-PARTS = 2  # of the 32 calls of a group
+CALLS = 32  # of Philox, that give the numbers of a group
+PART = 16  # calls that are made together: two vectors of the widest processors
 
 
 @register_jitable
@@ -33,20 +35,20 @@ def interval(change_step, first, stop, step):
 
 
 @register_jitable(forceinline=True)
+def _draw(call, step, stimulus, key0, key1):
+    """The four words of a call of Philox at a step."""
+    counter = (step >> u64(32)) << u64(8) | u64(PURPOSE_POISSON)
+    return philox(call & u64(0xFFFFFFFF), step & u64(0xFFFFFFFF), stimulus, counter, key0, key1)
+
+
+@register_jitable(forceinline=True)
 def _fill_words(word, place, group, part, step, stimulus, key0, key1):
     """Uniform 32-bit words for a part of a group's neurons, PART calls of Philox, at one step; the group is at `place`.
 
     Call c gives those of neurons c, c + 32, c + 64 and c + 96 of the group.
     """
     for c in range(part * u64(PART), part * u64(PART) + u64(PART)):
-        x0, x1, x2, x3 = philox(
-            group * u64(32) + c,
-            step & u64(0xFFFFFFFF),
-            stimulus,
-            (step >> u64(32)) << u64(8) | u64(PURPOSE_POISSON),
-            key0,
-            key1,
-        )
+        x0, x1, x2, x3 = _draw(group * u64(CALLS) + c, step, stimulus, key0, key1)
         word[place + c] = u32(x0)
         word[place + u64(32) + c] = u32(x1)
         word[place + u64(64) + c] = u32(x2)
@@ -56,6 +58,7 @@ def _fill_words(word, place, group, part, step, stimulus, key0, key1):
 @register_jitable
 def _add_poisson(x, word, start, stop, base, threshold, row, n_thresholds, weight):
     """x += weight * Poisson number of each neuron in [start, stop), all with the same row of thresholds."""
+    disjoint()
     for i in range(start, stop):
         x[i] += base * weight
     for j in range(u64(0), n_thresholds, u64(4)):
@@ -68,6 +71,7 @@ def _add_poisson(x, word, start, stop, base, threshold, row, n_thresholds, weigh
 @register_jitable
 def _add_poisson_classes(x, word, start, stop, rate_class, at, base, n_thresholds, threshold, weight):
     """The same where each neuron has thresholds of its own: row rate_class[at + i - start]."""
+    disjoint()
     for i in range(start, stop):
         row = u64(rate_class[at + (i - start)])
         n = base[row]
@@ -88,7 +92,7 @@ def add_poissons(model, p, k, first, stop, step, word, x):
             continue
         key0, key1, stimulus = u64(model.scalars[KEY0]), u64(model.scalars[KEY1]), u64(model.poisson_index[s])
         for group in range(u64((stop - first + 127) >> 7)):
-            for part in range(u64(PARTS)):
+            for part in range(u64(CALLS // PART)):
                 _fill_words(word, group << u64(7), u64(first >> 7) + group, part, u64(step), stimulus, key0, key1)
         start, end = u64(a - first), u64(b - first)
         at = model.poisson_class_start[s] + row * model.poisson_class_step[s, 0]
@@ -113,55 +117,95 @@ def spiking_of(fired, first, n):
     return spiking
 
 
+class Lit(NamedTuple):
+    """A thread's notes of the neurons of Poisson sources that can spike at all: of an image, most pixels are black.
+
+    A group's calls of Philox that are needed are listed, and filled up to whole vectors; its lane i + 32 w has word w
+    of call i of the list.
+    """
+
+    call: U8  # (n_neurons / 4,) numbered within the population
+    n_calls: U8  # (n_neurons / GROUP,)
+    neuron: U4  # (n_neurons,) of each lane
+    threshold: U4  # (n_neurons,) a word above it is a spike
+
+
+def make_lit(n_neurons: int) -> Lit:
+    """Of a thread."""
+    return Lit(
+        call=aligned_zeros(n_neurons // 4, np.uint64),
+        n_calls=aligned_zeros(n_neurons // GROUP, np.uint64),
+        neuron=aligned_zeros(n_neurons, np.uint32),
+        threshold=aligned_zeros(n_neurons, np.uint32),
+    )
+
+
 @register_jitable(forceinline=True)
 def note_lit(model, thread, lit):
-    """Note which parts of Poisson sources' groups can spike at all: of an image, most pixels are black."""
+    """Fill in the Lit of a thread."""
     for p in range(model.population_size.size):
         s = model.population_poisson[p]
-        if s < 0:
-            continue
-        start = model.population_start[p]
-        for part in range(start * PARTS // GROUP, model.population_start[p + 1] * PARTS // GROUP):
-            lit[part] = 0
-        for i in range(model.slice_start[p, thread], model.slice_stop[p, thread]):
-            at = model.poisson_class_start[s] + model.poisson_class_step[s, 1] * i
-            if model.poisson_first[at] < u32(0xFFFFFFFF):
-                lit[((start + i) >> 7) * PARTS + ((i & 31) // PART)] = 1
+        if s >= 0:
+            first, stop = model.slice_start[p, thread], model.slice_stop[p, thread]
+            at, stride = u64(model.poisson_class_start[s]), u64(model.poisson_class_step[s, 1])
+            _note_lit(lit, model.poisson_first, at, stride, u64(model.population_start[p]), u64(first), u64(stop))
+
+
+@compile_kernel
+def _note_lit(lit, threshold, at, stride, start, first, stop):
+    """Of neurons [first, stop) of a population, which begins at `start` and has threshold[at + stride * neuron]."""
+    for begin in range(first, stop, u64(GROUP)):
+        n, lane = u64(0), start + begin
+        for c in range(u64(CALLS)):
+            needed = False
+            for neuron in range(begin + c, begin + u64(GROUP) + c, u64(CALLS)):
+                own = threshold[at + stride * neuron] if neuron < stop else u32(0xFFFFFFFF)
+                needed = needed or own < u32(0xFFFFFFFF)
+                to = lane + n + (neuron - begin - c)
+                lit.neuron[to], lit.threshold[to] = u32(start + neuron), own
+            lit.call[(lane >> u64(2)) + n] = (begin >> u64(2)) + c
+            n += u64(needed)
+        lit.n_calls[lane >> u64(7)] = (n + u64(7)) & ~u64(7)
+        for i in range(n, u64(CALLS)):
+            for to in range(lane + i, lane + u64(GROUP), u64(CALLS)):
+                lit.threshold[to] = u32(0xFFFFFFFF)
+
+
+@compile_kernel
+def _draw_lit(word, at, call, first, n, step, stimulus, key0, key1):
+    """The words of a group's lanes, from word[at] on: those of call[first:first + n]."""
+    disjoint()
+    for i in range(n):
+        x0, x1, x2, x3 = _draw(call[first + i], step, stimulus, key0, key1)
+        word[at + i] = u32(x0)
+        word[at + u64(32) + i] = u32(x1)
+        word[at + u64(64) + i] = u32(x2)
+        word[at + u64(96) + i] = u32(x3)
 
 
 @register_jitable(forceinline=True)
 def emit_poisson(model, state, scratch, p, first, stop, first_step, n_steps, counts, spikes, checksum):
     """Advance neurons [first, stop) of population p, which spike whenever their only Poisson stimulus does."""
-    word, fired, lit = scratch[2], scratch[3], scratch[4]
+    word, lit = scratch[2], scratch[4]
     s = model.population_poisson[p]
     key0, key1, stimulus = u64(model.scalars[KEY0]), u64(model.scalars[KEY1]), u64(model.poisson_index[s])
-    population_start = u64(model.population_start[p])
-    one_rate = model.poisson_class_step[s, 1] == 0
-    at = u64(model.poisson_class_start[s] + (0 if one_rate else first))
-    n = u64(stop - first)
-    first_part = ((population_start + u64(first)) >> u64(7)) * u64(PARTS)
+    start = u64(model.population_start[p])
+    begin, end = start + u64(first), start + u64(stop)
     for w in range(u64(n_steps)):
-        step = u64(first_step + i64(w))
-        for group in range((n + u64(127)) >> u64(7)):
-            for part in range(u64(PARTS)):
-                if lit[first_part + group * u64(PARTS) + part] != u8(0):
-                    _fill_words(word, group << u64(7), u64(first >> 7) + group, part, step, stimulus, key0, key1)
-        if one_rate:
-            threshold = model.poisson_first[at]
-            for i in range(n):
-                fired[i] = u8(word[i] > threshold)
-        else:
-            for i in range(n):
-                fired[i] = u8(word[i] > model.poisson_first[at + i])
-        count = counts[w]
-        for begin in range(u64(0), n, u64(MASK)):
-            spiking = spiking_of(fired, begin, n)
+        step, count = u64(first_step + i64(w)), counts[w]
+        for group in range(begin, end, u64(GROUP)):
+            n_calls = lit.n_calls[group >> u64(7)]
+            _draw_lit(word, group - begin, lit.call, group >> u64(2), n_calls, step, stimulus, key0, key1)
+        for lane in range(begin, end, u64(MASK)):
+            if lit.n_calls[lane >> u64(7)] == u64(0):
+                continue
+            spiking = mask_above(word, lane - begin, lit.threshold, lane)
             while spiking != u64(0):
-                neuron = population_start + u64(first) + begin + trailing_zeros(spiking)
+                neuron = u64(lit.neuron[lane + trailing_zeros(spiking)])
                 spiking &= spiking - u64(1)
                 spikes[w, u64(count)] = u32(neuron)
                 count += 1
                 state.neuron_spikes[neuron] += 1
-                checksum += spike_hash(step, neuron - population_start, u64(p))
+                checksum += spike_hash(step, neuron - start, u64(p))
         counts[w] = count
     return checksum

@@ -6,10 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import checks
+from evsim.jit import compile_kernel, register_jitable
 from evsim.layout import Layout
 from evsim.model import Model
 from evsim.network import Network, Poisson
 from evsim.stimuli import ordered_poissons, threshold_table
+
+u64 = np.uint64
 
 MOST_CLASSES = 4096  # different rates kept; more, and those no longer in use go
 
@@ -20,36 +23,38 @@ class Rates:
     def __init__(self, network: Network, layout: Layout, model: Model) -> None:
         self._dt = network.dt
         self._stimuli = ordered_poissons(network, layout)
-        self._start, self._class = model.poisson_class_start, model.poisson_class
+        self._start = model.poisson_class_start
+        self._class, self._first = model.poisson_class.copy(), model.poisson_first.copy()
         self._keep(np.unique(np.concatenate([np.zeros(1), *(p.rates.ravel() for p in self._stimuli)])))
         self._most = {p.index: float(p.rates.max(initial=0.0)) for p in self._stimuli}
 
     def change(self, name: str, rate: Any) -> dict[str, NDArray[Any]]:
         """The fields of Model that change with the rate of the stimulus called `name`."""
         number, stimulus = self._find(name)
+        n, most = stimulus.rates.shape[1], self._most[stimulus.index]
+        first = self._start[number]
+        own = self._class[first : first + n], self._first[first : first + n]
+        changed = {"poisson_class": self._class, "poisson_first": self._first}
+        listed = n > 1 and isinstance(rate, np.ndarray) and rate.dtype == np.float64 and rate.shape == (n,)
+        if listed and find_rows(np.ascontiguousarray(rate), most, *self._lookup, *own):
+            return changed  # nothing to check: all were used before
         owner = f"set_rate: poisson {name!r}"
-        n = stimulus.rates.shape[1]
         rates = checks.numbers(owner, "rate", rate, (n,) if n > 1 else (), 0.0, unit="Hz")
-        most = self._most[stimulus.index]
         if rates.max() > most:
             raise ValueError(
                 f"{owner}: rate is {rates.max():g} Hz; it must be at most {most:g} Hz, the largest given to "
                 "add_poisson, for which sums of weights were scaled"
             )
-        rates = np.atleast_1d(rates)
-        rows, known = self._rows(rates)
-        if not known.all():
-            self._learn(rates)
-            rows, _ = self._rows(rates)
-        self._class = self._class.copy()
-        first = self._start[number]
-        self._class[first : first + n] = rows
+        rates = np.full(n, rates)
+        if find_rows(rates, most, *self._lookup, *own):
+            return changed
+        self._learn(rates)
+        find_rows(rates, most, *self._lookup, *own)
         return self.present()
 
     def present(self) -> dict[str, NDArray[Any]]:
         """The fields of Model that hold the rates as they are now."""
-        first = self._table["poisson_threshold"][self._class, 0]
-        return {**self._table, "poisson_class": self._class, "poisson_first": first}
+        return {**self._table, "poisson_class": self._class, "poisson_first": self._first}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What a checkpoint keeps."""
@@ -58,7 +63,7 @@ class Rates:
     def restore(self, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The fields of Model as they were when `arrays` were kept."""
         self._keep(arrays["rates.values"])
-        self._class = arrays["rates.class"]
+        self._put(arrays["rates.class"])
         return self.present()
 
     def _find(self, name: str) -> tuple[int, Poisson]:
@@ -73,22 +78,50 @@ class Rates:
             )
         return number, stimulus
 
-    def _rows(self, rates: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """The row of each rate, and whether it is one of that rate."""
-        place = np.minimum(np.searchsorted(self._sorted, rates), self._sorted.size - 1)
-        return self._order[place], self._sorted[place] == rates
-
     def _keep(self, values: NDArray[np.float64]) -> None:
         """Use rows for these rates from now on."""
-        self._values, self._order = values, np.argsort(values)
-        self._sorted = values[self._order]
-        self._table = threshold_table(values, self._dt)
+        self._values, self._table = values, threshold_table(values, self._dt)
+        order = np.argsort(values)
+        self._lookup = values[order], order.astype(np.uint32), self._table["poisson_threshold"][order, 0]
+
+    def _put(self, rows: NDArray[Any]) -> None:
+        """Use these rows from now on."""
+        self._class[:] = rows
+        self._first[:] = self._table["poisson_threshold"][self._class, 0]
 
     def _learn(self, rates: NDArray[np.float64]) -> None:
         """Rows for rates of which not all were met before, after those that are kept."""
         new = np.setdiff1d(rates, self._values)
         if self._values.size + new.size > MOST_CLASSES:
             used, rows = np.unique(self._class, return_inverse=True)
-            self._values, self._class = self._values[used], rows.astype(np.uint32)
+            self._keep(self._values[used])
+            self._put(rows)
             new = np.setdiff1d(rates, self._values)
         self._keep(np.concatenate([self._values, new]))
+
+
+@compile_kernel
+def find_rows(rates, most, values, rows, thresholds, row, threshold):  # type: ignore[no-untyped-def]
+    """Whether all rates are at most `most` and among `values`, which ascend.
+
+    Then each one's row, and the first threshold of that.
+    """
+    known = True
+    for i in range(u64(rates.size)):
+        at = _last_up_to(values, rates[i])
+        known = known and values[at] == rates[i] and rates[i] <= most
+    if known:
+        for i in range(u64(rates.size)):
+            at = _last_up_to(values, rates[i])
+            row[i], threshold[i] = rows[at], thresholds[at]
+    return known
+
+
+@register_jitable
+def _last_up_to(values, value):  # type: ignore[no-untyped-def]
+    at, n = u64(0), u64(values.size)
+    while n > u64(1):
+        half = n >> u64(1)
+        at = at + half if values[at + half] <= value else at
+        n -= half
+    return at

@@ -356,6 +356,7 @@ class Simulation:
             self._timetable.put("weights", weight_steps, lambda step: snapshots.take(step, self._sink), rank=1)
         self._recorder = Recorder(self._built, parts, probes, dt)
         self._engine.record(self._recorder.model, self._recorder.state)
+        self._engine.change(**self._rates.present())
         self._recording = True
 
     def run(self, duration: float) -> None:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 import evsim
 from evsim import labelling
 from evsim.experiment import report
+from evsim.interrupt import Interrupt
 from evsim.io.idx import load_mnist
 from evsim.io.output import check_output
 from evsim.plotting import plot_confusion_matrix, plot_receptive_fields
@@ -61,8 +62,9 @@ class Experiment:
         """Show the images not shown yet, learning; returns the seconds it took."""
         responses: list[NDArray[np.int64]] = []
         started = time.perf_counter()
+        bar = tqdm(total=len(images), initial=self.n_shown, desc="train", unit=" images", disable=None)
         try:
-            with tqdm(total=len(images), initial=self.n_shown, desc="train", unit=" images", disable=None) as bar:
+            with bar, Interrupt() as interrupted:  # held back once, not in each of many short runs
                 while self.n_shown < len(images):
                     self.sim.normalize(self.plastic, NORM)
                     responses.append(self.show(images[self.n_shown]))
@@ -74,6 +76,8 @@ class Experiment:
                         responses.clear()
                     if self.n_shown % CHECKPOINT == 0:
                         self.sim.save(self.checkpoint)
+            if interrupted.seen:
+                raise KeyboardInterrupt
         except KeyboardInterrupt:
             self.sim.run(-self.sim.time % SAMPLE_MS)
             self.sim.reset_state()

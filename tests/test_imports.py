@@ -162,7 +162,7 @@ ONLY = {
         "poisson_kernels",
         "tally",
     },
-    "poisson_kernels": {"jit", "lanes", "philox", "dynamics", "model", "tally"},
+    "poisson_kernels": {"aligned", "jit", "lanes", "philox", "dynamics", "model", "tally"},
     "cuda_kernels.simulator": set(),
     "cuda_kernels.target": {"cuda_kernels.simulator", "jit"},
     "cuda_kernels.phases": {"cuda_kernels.target", "philox", "dynamics", "model"},

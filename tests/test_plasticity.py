@@ -448,6 +448,16 @@ def test_rates_come_back_after_others_took_their_place(monkeypatch):
     np.testing.assert_array_equal(*counts)
 
 
+def test_rates_stay_when_a_recording_is_asked_for():
+    net = evsim.Network(dt=1.0, seed=1)
+    inputs = net.add_poisson_source("inputs", 10, rate=np.full(10, 100.0))
+    sim = evsim.Simulation(net, backend="cpu")
+    sim.set_rate("inputs", 0.0)
+    sim.record(spikes=[inputs])
+    sim.run(200.0)
+    assert sim.n_spikes == 0
+
+
 def test_bad_rates_are_refused():
     net = evsim.Network(dt=1.0)
     inputs = net.add_poisson_source("inputs", 5, rate=np.full(5, 100.0))
@@ -457,7 +467,8 @@ def test_bad_rates_are_refused():
         sim.set_rate("input", 1.0)
     with pytest.raises(ValueError, match=r"poisson 'inputs': rate is 101 Hz; it must be at most 100 Hz"):
         sim.set_rate("inputs", 101.0)
-    with pytest.raises(ValueError, match=r"rate\[2\] is -1.0; it must be at least 0 Hz"):
-        sim.set_rate("inputs", [0.0, 0.0, -1.0, 0.0, 0.0])
+    for bad in ([0.0, 0.0, -1.0, 0.0, 0.0], np.array([0.0, 0.0, -1.0, 0.0, 0.0])):
+        with pytest.raises(ValueError, match=r"rate\[2\] is -1.0; it must be at least 0 Hz"):
+            sim.set_rate("inputs", bad)
     with pytest.raises(ValueError, match=r"poisson 'noise' has 2 targets"):
         sim.set_rate("noise", 1.0)

@@ -30,6 +30,7 @@ from evsim import (
     simulation,
     uniform,
 )
+from evsim.interrupt import Interrupt
 
 COUNTER = IAF(v_threshold=1e9)  # v is the sum of all that has arrived
 
@@ -812,3 +813,17 @@ def test_things_of_another_network_are_refused():
 def test_impossible_simulations_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Simulation(mixed_network(), **arguments)
+
+
+def test_an_interrupt_inside_another_is_held_back_by_both():
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupt() as outer:
+        with Interrupt() as inner:
+            signal.raise_signal(signal.SIGINT)
+        with Interrupt() as later:
+            pass
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert inner.seen
+    assert outer.seen
+    assert later.seen
+    assert signal.getsignal(signal.SIGINT) is before
