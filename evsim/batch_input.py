@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import checks
-from evsim.encoding_kernels import draw_poisson, drawing_scratch
+from evsim.encoding_kernels import draw_poisson, drawing_scratch, make_room
 from evsim.threads import share_out
 
 LAST_SAMPLE = 2**53  # sample numbers below this, the random numbers' counter holds
@@ -347,9 +347,8 @@ class DrawnInput(EventInput):
     def __init__(self, source: PoissonInput) -> None:
         n_steps, n_samples = source.shape[:2]
         threshold = source.threshold.reshape(n_samples, prod(source.shape[2:]))
-        most = np.count_nonzero(threshold, axis=1) * n_steps + 4  # so much more is written than kept
-        begin = np.cumsum(most) - most
-        start, index = np.empty(n_samples * (n_steps + 1), np.int64), np.empty(most.sum(), np.uint32)
+        begin, start = np.empty(n_samples, np.int64), np.empty(n_samples * (n_steps + 1), np.int64)
+        index = np.empty(make_room(threshold, n_steps, begin), np.uint32)
         fields = {"start": start, "index": index, "shape": source.shape, "stride": n_steps + 1, "ascending": True}
         for name, value in {**fields, "_source": source, "_threshold": threshold, "_begin": begin}.items():
             object.__setattr__(self, name, value)

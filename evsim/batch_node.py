@@ -41,6 +41,14 @@ class Node:
         return int(self.order.size)
 
     @cached_property
+    def unit_of(self) -> NDArray[np.uint32] | None:
+        """The engine's number of each unit that enters it, where the user numbers them in another way."""
+        numbers = np.arange(self.order_in.size, dtype=np.uint32)
+        made = np.empty_like(numbers)
+        made[self.order_in] = numbers
+        return None if (made == numbers).all() else made
+
+    @cached_property
     def in_order(self) -> bool:
         """Whether the user numbers its units as the engine does."""
         return bool((np.diff(self.order) == 1).all())

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import checks
-from evsim.batch_input import CERTAIN, EventInput, PoissonInput, RepeatedInput, require_batch
+from evsim.batch_input import EventInput, PoissonInput, RepeatedInput, require_batch
+from evsim.encoding_kernels import fill_thresholds
 
 MOST_PHASES = 52  # bits of the fraction of a float64
 
@@ -40,8 +41,11 @@ def poisson(x: Any, n_steps: int, seed: int = 0, first_sample: int = 0) -> Poiss
     ValueError : a value outside [0, 1] or nan, no batch axis, n_steps below 1.
     TypeError : x is not an array of numbers.
     """
-    threshold = np.rint(_unit_interval("poisson", x).astype(np.float64) * CERTAIN)
-    return PoissonInput(threshold.astype(np.int64).view(np.uint64), n_steps, seed, first_sample)
+    array = _batch("poisson", x)
+    threshold = np.empty(array.shape, np.uint64)
+    if not fill_thresholds(np.ascontiguousarray(array).reshape(-1), threshold.reshape(-1)):
+        _unit_interval("poisson", x)  # says which
+    return PoissonInput(threshold, n_steps, seed, first_sample)
 
 
 def latency(x: Any, n_steps: int, kind: str = "linear") -> EventInput:
@@ -256,8 +260,6 @@ def _batch(owner: str, x: Any) -> NDArray[Any]:
 def _unit_interval(owner: str, x: Any, high: float = 1.0, words: str = "1") -> NDArray[Any]:
     """x as floats (B, ...) in [0, high]."""
     array = _batch(owner, x)
-    if array.size and array.min() >= 0 and array.max() <= high:
-        return array  # as nearly always, and nan never
     good = (array >= 0) & (array <= high)
     if not good.all():
         advice = "; divide 8-bit values by 255" if np.asarray(x).dtype == np.uint8 else ""

@@ -11,6 +11,8 @@ from evsim.jit import compile_kernel, register_jitable
 from evsim.lanes import count_ones, store_set
 from evsim.philox import PURPOSE_ENCODER, philox
 
+f64 = np.float64
+i64 = np.int64
 u32 = np.uint32
 u64 = np.uint64
 
@@ -34,6 +36,29 @@ def drawing_scratch(n: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDA
     """What drawing frames of n inputs needs: lit, spiking and room for a frame, see list_lit and draw_poisson_frame."""
     n_groups = n // 4 + 9  # whole vectors of 8, and one more that is written than kept
     return np.zeros((5, n_groups), np.uint64), np.zeros(n_groups, np.uint64), np.zeros(4 * n_groups, np.uint32)
+
+
+@compile_kernel
+def fill_thresholds(x, threshold):
+    """threshold (n,) uint64 becomes round(x * 2^32), x (n,); whether all x are in [0, 1]."""
+    fine = True
+    for i in range(u64(x.size)):
+        fine &= x[i] >= 0 and x[i] <= 1
+        threshold[i] = u64(i64(np.rint(f64(x[i]) * f64(2.0**32))))  # by int64, which vectors can be made of
+    return fine
+
+
+@compile_kernel
+def make_room(threshold, n_steps, begin):
+    """begin (B,) becomes where each sample's spikes may begin: behind room for all of those before, and 4 more each."""
+    at = i64(0)
+    for b in range(threshold.shape[0]):
+        row, n_lit = threshold[b], i64(0)
+        for i in range(u64(row.size)):
+            n_lit += i64(row[i] != u64(0))
+        begin[b] = at
+        at += n_lit * n_steps + 4
+    return at
 
 
 @register_jitable

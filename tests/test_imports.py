@@ -148,7 +148,7 @@ ONLY = {
     "tally": {"jit"},
     "encoding_kernels": {"jit", "lanes", "philox"},
     "batch_input": {"checks", "encoding_kernels", "threads"},
-    "encoders": {"checks", "batch_input"},
+    "encoders": {"checks", "batch_input", "encoding_kernels"},
     "plastic_dynamics": {"jit", "dynamics", "learning", "model"},
     "arrival_kernels": {"jit", "lanes", "lane_sums", "dynamics", "learning", "model", "plastic_dynamics"},
     "learning_kernels": {"jit", "learning", "plastic_dynamics"},

@@ -35,10 +35,6 @@ class BackwardPass:
         self._net, self._built, self._n_samples, self._wants_input = net, built, n_samples, wants_input
         nodes = built.nodes
         self._edges = group_edges(n_samples)
-        order = nodes[0].order_in
-        self._unit_of = np.empty(order.size, np.uint32)  # the engine's number of each unit of the input
-        self._unit_of[order] = np.arange(order.size)
-        self._in_order = bool((order == np.arange(order.size)).all())
         self._connections: dict[int, Any] = {
             k: net.layers[node.connection] for k, node in enumerate(nodes) if node.connection is not None
         }
@@ -58,7 +54,9 @@ class BackwardPass:
         """Go back through a chunk; where that is wanted, returns the gradient of its input (T, B, units)."""
         nodes = self._built.nodes
         extra = {node.layer: as_units(node, layers[node.layer]) for node in nodes if node.layer in layers}
-        given = as_units(nodes[-1], output_gradient) * np.float32(nodes[-1].scale)
+        given = as_units(nodes[-1], output_gradient)
+        if nodes[-1].scale != 1.0:
+            given = given * np.float32(nodes[-1].scale)
         for k in reversed(range(len(nodes))):
             node = nodes[k]
             if node.layer in extra:
@@ -219,7 +217,8 @@ class BackwardPass:
         """What enters node k: its frames, or empty ones and listed spikes."""
         given = chunk.given
         if k == 0 and isinstance(given, EventInput):
-            index = given.index if self._in_order else self._unit_of.take(given.index, mode="clip")
+            unit_of = self._built.nodes[0].unit_of
+            index = given.index if unit_of is None else unit_of.take(given.index, mode="clip")
             return NO_FRAMES, given.start, index, given.stride
         return chunk.frames_before(k, self._built.nodes), np.empty(0, np.int64), np.empty(0, np.uint32), 0
 
