@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from evsim import batch_model as bm
 from evsim import checks
-from evsim.batch_input import BatchInput, EventInput, PoissonInput, RepeatedInput
+from evsim.batch_input import BatchInput, DrawnInput, EventInput, PoissonInput, RepeatedInput
 from evsim.dynamics import MAX_SPIKES
 
 __all__ = ["Request", "input_arrays", "raise_stopped"]
@@ -27,14 +27,16 @@ def input_arrays(given: BatchInput | NDArray[Any]) -> tuple[Any, ...]:
     threshold, seed, first_sample = np.zeros((0, 0), np.uint64), (np.uint64(0), np.uint64(0)), 0
     stride = 0
     n_steps, n_samples = given.shape[:2]
+    source = given.source if isinstance(given, DrawnInput) else given
+    if isinstance(source, PoissonInput):
+        kind, threshold, seed = bm.POISSON, source.threshold.reshape(n_samples, -1), source.key
+        first_sample = source.first_sample
     if isinstance(given, EventInput):
-        kind, start, index, stride = bm.EVENTS, given.start, given.index, given.stride
-    elif isinstance(given, PoissonInput):
-        kind, threshold, seed = bm.POISSON, given.threshold.reshape(n_samples, -1), given.key
-        first_sample = given.first_sample
+        kind = bm.DRAWN if isinstance(given, DrawnInput) else bm.EVENTS
+        start, index, stride = given.start, given.index, given.stride
     elif isinstance(given, RepeatedInput):
         kind, dense = bm.REPEATED, given.current.reshape(1, n_samples, -1)
-    else:
+    elif not isinstance(given, BatchInput):
         dense = np.asarray(given).reshape(n_steps, n_samples, -1)
     arrays = (_writeable(each) for each in (dense, start, index, threshold))
     return kind, *arrays, seed, stride, first_sample

@@ -11,7 +11,7 @@ from evsim import batch_model as bm
 from evsim.aligned import aligned_zeros
 from evsim.batch_build import BatchBuilt
 from evsim.batch_call import Request, input_arrays, raise_stopped
-from evsim.batch_input import BatchInput, DrawnInput, EventInput, PoissonInput
+from evsim.batch_input import BatchInput, EventInput, PoissonInput
 from evsim.batch_kernels import run_samples
 from evsim.encoding_kernels import drawing_scratch
 from evsim.lanes import LANES, MASK
@@ -63,18 +63,9 @@ class BatchEngine:
         records = (table, starts[:-1].astype(np.int64), out, n_samples)
         taken = (input_arrays(given), _is_listed(given, self._built), self._built.channels)
         shared, stopped = (self._built.model, state, taken, records, n_steps), np.zeros(5, np.int64)
-        teams = self._teams(n_samples, n_steps)
-        of_all = np.array([0, n_samples], np.uint64)
-
-        def work(part: int) -> None:
-            samples = of_all
-            if isinstance(given, DrawnInput):
-                first, stop = (n_samples * edge // len(teams) for edge in (part, part + 1))
-                given.draw(first, stop)
-                samples = np.array([first, stop], np.uint64)
-            run_samples(*shared, samples, teams[part], self._own[part], stopped)
-
-        share_out(len(teams), work, [(part,) for part in range(len(teams))])
+        samples, teams = np.array([0, n_samples], np.uint64), self._teams(n_samples, n_steps)
+        calls = [(*shared, samples, team, own, stopped) for team, own in zip(teams, self._own, strict=False)]
+        share_out(len(calls), run_samples, calls)
         why, node, sample, step = (int(x) for x in stopped[:4])
         if why != bm.DONE:
             raise_stopped(given, why, self._built.nodes[node].label, sample, step)

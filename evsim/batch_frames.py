@@ -7,7 +7,18 @@ how many entries lie from one frame to the next.
 import numpy as np
 
 from evsim import batch_model as bm
-from evsim.batch_model import DENSE, DONE, EVENTS, NOT_FINITE, POISSON, REPEATED, SAME_VALUES, SPIKE_COUNTS, VALUES
+from evsim.batch_model import (
+    DENSE,
+    DONE,
+    DRAWN,
+    EVENTS,
+    NOT_FINITE,
+    POISSON,
+    REPEATED,
+    SAME_VALUES,
+    SPIKE_COUNTS,
+    VALUES,
+)
 from evsim.encoding_kernels import draw_poisson_frame, list_lit
 from evsim.jit import register_jitable
 from evsim.lane_sums import pool_lanes
@@ -68,10 +79,14 @@ def read_input(given, sample, first_step, n_steps, channels, n, frames, scratch)
     kind, dense, start, index, threshold, seed, stride, first_sample = given
     places = n // channels
     lit, spiking, listed = scratch
-    n_lit = list_lit(threshold[sample], lit) if kind == POISSON else u64(0)
+    n_lit = list_lit(threshold[sample], lit) if kind == POISSON or kind == DRAWN else u64(0)
     for t in range(u64(n_steps)):
         at, step = t * size, u64(first_step) + t
         holds[t] = SPIKE_COUNTS
+        if kind == DRAWN:
+            _draw_kept(
+                start, index, u64(sample) * u64(stride) + step, lit, n_lit, step, first_sample + sample, seed, spiking
+            )
         if kind == DENSE or (kind == REPEATED and t == u64(0)):
             read = _read_dense(dense[i64(step) if kind == DENSE else 0, sample], channels, count, value, at)
             if read < 0:
@@ -84,7 +99,7 @@ def read_input(given, sample, first_step, n_steps, channels, n, frames, scratch)
                     count[at + i] = count[i]
             else:
                 holds[t] = SAME_VALUES
-        elif kind == EVENTS:
+        elif kind == EVENTS or kind == DRAWN:
             row = u64(sample) * u64(stride) + step
             _read_events(index, u64(start[row]), u64(start[row + u64(1)]), channels, places, count, at)
         else:
@@ -176,6 +191,14 @@ def list_frames(node, n_steps, frames, lists):
 
 
 @register_jitable
+def _draw_kept(start, index, row, lit, n_lit, step, sample, seed, spiking):
+    """Draw one frame of a DrawnInput behind the one before."""
+    at = u64(start[row])
+    n = draw_poisson_frame(lit, n_lit, step, u64(sample), seed[0], seed[1], spiking, index, at)
+    start[row + u64(1)] = at + n
+
+
+@register_jitable
 def list_input(given, sample, first_step, n_steps, frames, lists, scratch):
     """The same for an input of spikes that are lists already, or that are drawn as lists: no frames are made.
 
@@ -186,12 +209,18 @@ def list_input(given, sample, first_step, n_steps, frames, lists, scratch):
     for t in range(n_steps):
         most[t] = u16(1)
         frames[0][t] = SPIKE_COUNTS
-    if kind == EVENTS:
-        for t in range(n_steps + 1):
-            begin[t] = u64(start[u64(sample) * u64(stride) + u64(first_step) + u64(t)])
-        return begin, most, given_index, back_index
     lit, spiking, _ = scratch
-    n_lit = list_lit(threshold[sample], lit)
+    n_lit = list_lit(threshold[sample], lit) if kind == POISSON or kind == DRAWN else u64(0)
+    if kind == EVENTS or kind == DRAWN:
+        row = u64(sample) * u64(stride) + u64(first_step)
+        for t in range(u64(n_steps)):
+            if kind == DRAWN:
+                _draw_kept(
+                    start, given_index, row + t, lit, n_lit, u64(first_step) + t, first_sample + sample, seed, spiking
+                )
+        for t in range(u64(n_steps) + u64(1)):
+            begin[t] = u64(start[row + t])
+        return begin, most, given_index, back_index
     begin[0] = u64(0)
     for t in range(n_steps):
         begin[t + 1] = begin[t] + draw_poisson_frame(

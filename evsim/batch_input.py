@@ -316,13 +316,20 @@ class PoissonInput(BatchInput):
         return np.uint64(self.seed & 0xFFFFFFFF), np.uint64(self.seed >> 32)
 
     def drawn(self) -> DrawnInput:
-        """The same spikes, stored as they are drawn."""
+        """The same spikes, for one run that draws and stores them."""
         return DrawnInput(self)
 
     def events(self, threads: int = 1) -> EventInput:
         """The same spikes, drawn and stored; samples are shared out among threads."""
         made, n_samples = self.drawn(), len(self.threshold)
-        share_out(threads, made.draw, pairwise(n_samples * part // threads for part in range(threads + 1)))
+        rows = self.threshold.reshape(n_samples, prod(self.shape[2:]))
+        numbers = np.uint64(self.first_sample), *self.key
+
+        def draw(first: int, stop: int) -> None:
+            scratch = drawing_scratch(rows.shape[1])[:2]
+            draw_poisson(rows, np.uint64(self.n_steps), first, stop, *numbers, *scratch, made.start, made.index)
+
+        share_out(threads, draw, pairwise(n_samples * part // threads for part in range(threads + 1)))
         return made.closed()
 
     @property
@@ -334,30 +341,23 @@ class PoissonInput(BatchInput):
 
 
 class DrawnInput(EventInput):
-    """The spikes of a PoissonInput, stored by the threads that first need them, each those of its own samples.
+    """The spikes of a PoissonInput, which the first run of them draws and stores, each thread those of its samples.
 
     As EventInput's, but that there is room behind the spikes of each sample: those of sample b in step t are of the
-    units index[start[b * stride + t] : start[b * stride + t + 1]], with stride T + 1.
+    units index[start[b * stride + t] : start[b * stride + t + 1]], with stride T + 1. Before the run, start has where
+    each sample's begin.
     """
 
-    _source: PoissonInput
-    _threshold: NDArray[np.uint64]  # (B, n)
-    _begin: NDArray[np.int64]  # (B,) where the spikes of each sample begin in index
+    source: PoissonInput
 
     def __init__(self, source: PoissonInput) -> None:
         n_steps, n_samples = source.shape[:2]
         threshold = source.threshold.reshape(n_samples, prod(source.shape[2:]))
-        begin, start = np.empty(n_samples, np.int64), np.empty(n_samples * (n_steps + 1), np.int64)
-        index = np.empty(make_room(threshold, n_steps, begin), np.uint32)
+        start = np.empty(n_samples * (n_steps + 1), np.int64)
+        index = np.empty(make_room(threshold, n_steps, start), np.uint32)
         fields = {"start": start, "index": index, "shape": source.shape, "stride": n_steps + 1, "ascending": True}
-        for name, value in {**fields, "_source": source, "_threshold": threshold, "_begin": begin}.items():
+        for name, value in {**fields, "source": source}.items():
             object.__setattr__(self, name, value)
-
-    def draw(self, first: int, stop: int) -> None:
-        """Draw and store the spikes of samples [first, stop)."""
-        lit, spiking, _ = drawing_scratch(self._threshold.shape[1])
-        numbers = np.uint64(self.shape[0]), first, stop, np.uint64(self._source.first_sample), *self._source.key
-        draw_poisson(self._threshold, *numbers, lit, spiking, self._begin, self.start, self.index)
 
     def closed(self) -> EventInput:
         """Without the room between samples, once all are drawn."""

@@ -54,7 +54,7 @@ POOL, IDENTITY, LINEAR, CONV = range(4)
 SPIKES, V, V_PRE_RESET, CURRENT, COUNTS = range(5)
 
 # Kinds of input.
-DENSE, REPEATED, EVENTS, POISSON = range(4)
+DENSE, REPEATED, EVENTS, POISSON, DRAWN = range(5)
 
 # What a frame holds.
 SPIKE_COUNTS, VALUES, SAME_VALUES = range(3)  # the last: those of the step before

@@ -49,14 +49,17 @@ def fill_thresholds(x, threshold):
 
 
 @compile_kernel
-def make_room(threshold, n_steps, begin):
-    """begin (B,) becomes where each sample's spikes may begin: behind room for all of those before, and 4 more each."""
+def make_room(threshold, n_steps, start):
+    """How many entries the spikes of all samples may need, with 4 more each that are written than kept.
+
+    start (B * (n_steps + 1),) becomes, at the first entry of each sample, where its spikes begin.
+    """
     at = i64(0)
     for b in range(threshold.shape[0]):
         row, n_lit = threshold[b], i64(0)
         for i in range(u64(row.size)):
             n_lit += i64(row[i] != u64(0))
-        begin[b] = at
+        start[b * (n_steps + 1)] = at
         at += n_lit * n_steps + 4
     return at
 
@@ -129,7 +132,7 @@ def draw_poisson_frame(lit, n_lit, step, sample, key0, key1, spiking, index, at)
 
 
 @compile_kernel
-def draw_poisson(threshold, n_steps, first, stop, first_sample, key0, key1, lit, spiking, begin, start, index):
+def draw_poisson(threshold, n_steps, first, stop, first_sample, key0, key1, lit, spiking, start, index):
     """The spikes of samples [first, stop) of a batch.
 
     Parameters
@@ -138,14 +141,13 @@ def draw_poisson(threshold, n_steps, first, stop, first_sample, key0, key1, lit,
         (B, n) uint64, row b of which belongs to sample first_sample + b.
     lit, spiking
         Scratch, see draw_poisson_frame.
-    begin
-        (B,) int64, where the spikes of each sample begin in index: with room for all that may spike, and 4 more.
     start, index
         Filled: those of sample b in step t are index[start[b * (n_steps + 1) + t] : start[b * (n_steps + 1) + t + 1]].
+        start has the first entry of each sample, see make_room.
     """
     for b in range(first, stop):
-        n_lit, stored, at = list_lit(threshold[b], lit), u64(begin[b]), u64(b) * (n_steps + u64(1))
-        start[at] = stored
+        n_lit, at = list_lit(threshold[b], lit), u64(b) * (n_steps + u64(1))
+        stored = u64(start[at])
         for step in range(n_steps):
             stored += draw_poisson_frame(lit, n_lit, step, first_sample + u64(b), key0, key1, spiking, index, stored)
             start[at + step + u64(1)] = stored

@@ -1,11 +1,15 @@
 """Input of batches: the same spikes as tensor, as events and drawn frame by frame; wrong input is named."""
 
+from math import prod
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+import evsim
+from evsim import batch_model as bm
 from evsim.batch_input import EventInput, PoissonInput, RepeatedInput
 from evsim.encoding_kernels import draw_poisson_frame, drawing_scratch, encoder_word, list_lit
 from evsim.jit import compile_kernel
@@ -147,12 +151,17 @@ def test_spikes_of_a_seed_stay_what_they_are():
     ]
 
 
-def test_samples_are_drawn_in_any_order():
-    threshold = np.random.default_rng(5).integers(0, 2**32, (5, 3, 7), np.uint64, endpoint=True)
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(7,), (2, 3, 4)])
+def test_a_run_stores_what_it_draws(threads, shape):
+    threshold = np.random.default_rng(5).integers(0, 2**32, (5, *shape), np.uint64, endpoint=True)
     poisson = PoissonInput(threshold, 6, seed=2, first_sample=9)
-    drawn = poisson.drawn()
-    for part in ((3, 5), (0, 1), (1, 3)):
-        drawn.draw(*part)
-    wanted = poisson.events()
+    layers = [evsim.Flatten(), evsim.Linear(prod(shape), 3), evsim.spikingjelly.IFNode()]
+    net = evsim.Sequential(*layers, threads=threads, backend="cpu")
+    drawn, wanted = poisson.drawn(), poisson.events()
+    built, engine, state = net.begin(5, shape)
+    (output,) = engine.run(state, drawn, [(len(built.nodes) - 1, bm.SPIKES)])
     np.testing.assert_array_equal(drawn.closed().index, wanted.index)
     np.testing.assert_array_equal(np.asarray(drawn), np.asarray(wanted))
+    net.reset()
+    np.testing.assert_array_equal(output, net(wanted))

@@ -58,9 +58,8 @@ def forward(
     if checkpoint_every is not None:
         checks.size("forward", "checkpoint_every", checkpoint_every, 1)
     given = checked_input(x)
-    if isinstance(given, PoissonInput) and net.backend == "cpu":
-        is_kept = checkpoint_every is None and given.shape[1] >= net.threads
-        given = given.drawn() if is_kept else given.events(net.threads)  # a GPU draws them again on the way back
+    if isinstance(given, PoissonInput) and net.backend == "cpu":  # a GPU draws them again on the way back
+        given = given.drawn() if checkpoint_every is None else given.events(net.threads)
     built, engine, state = net.begin(given.shape[1], given.shape[2:])
     for node in built.nodes:
         if node.row[bm.REFRACTORY] == 1 or node.row[bm.THETA_AT] >= 0:
