@@ -7,9 +7,15 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
+import numpy as np
+
+from evsim.jit import atomic_load, compile_kernel, yield_core
+
 __all__ = ["share_out"]
 
 AWAKE = 2e-4  # s that a thread looks for the end of the others' calls before it sleeps: to wake up takes as long
+LOOKS = 4000  # that the others take for new calls before they sleep, about a millisecond
+u64 = np.uint64
 
 
 def share_out(threads: int, work: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> None:
@@ -34,7 +40,7 @@ def share_out(threads: int, work: Callable[..., Any], calls: Iterable[tuple[Any,
             gone.append(None)
 
     for _ in range(threads - 1):
-        _tasks(threads).put(help_out)
+        _helpers(threads).put(help_out)
     try:
         take()
     finally:
@@ -46,15 +52,34 @@ def share_out(threads: int, work: Callable[..., Any], calls: Iterable[tuple[Any,
         raise errors[0]
 
 
-@cache
-def _tasks(threads: int) -> "SimpleQueue[Callable[[], None]]":
-    """What the other threads, one fewer than so many, take their tasks from."""
-    tasks = SimpleQueue[Callable[[], None]]()
+class _Helpers:
+    """Threads, one fewer than so many, that take tasks, and stay awake for a moment where none is left."""
 
-    def serve() -> None:
+    def __init__(self, threads: int) -> None:
+        self._tasks = SimpleQueue[Callable[[], None]]()
+        self._put = np.zeros(1, np.int64)  # tasks so far
+        for number in range(1, threads):
+            Thread(target=self._serve, name=f"evsim_{number}", daemon=True).start()
+
+    def put(self, task: Callable[[], None]) -> None:
+        self._tasks.put(task)
+        self._put[0] += 1
+
+    def _serve(self) -> None:
         while True:
-            tasks.get()()
+            self._tasks.get()()
+            look_out(self._put, self._put[0], LOOKS)
 
-    for number in range(1, threads):
-        Thread(target=serve, name=f"evsim_{number}", daemon=True).start()
-    return tasks
+
+@compile_kernel
+def look_out(put, seen, looks):  # type: ignore[no-untyped-def]
+    """Wait until put[0] is no longer `seen`, for so many looks; others may have the core in between."""
+    for _ in range(looks):
+        if atomic_load(put, u64(0)) != seen:
+            return
+        yield_core()
+
+
+@cache
+def _helpers(threads: int) -> _Helpers:
+    return _Helpers(threads)

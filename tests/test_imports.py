@@ -17,6 +17,7 @@ LEVELS = [
         "dynamics",
         "lanes",
         "model",
+        "threads",
         "analysis",
         "labelling",
         "decoding",
