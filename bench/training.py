@@ -26,7 +26,7 @@ BATCH = 64
 def main() -> None:
     options = parser(__doc__ or "", repeat=3)
     options.add_argument("--data", type=Path, required=True, help="folder with the MNIST files")
-    options.add_argument("--batches", type=int, default=30, help="timed batches of each run")
+    options.add_argument("--batches", type=int, default=100, help="timed batches of each run")
     given = options.parse_args()
     result: dict[str, Any] = {"benchmark": "training", "threads": given.threads, "versions": versions()}
     for case in ("lif_steps", "lif", "rows"):
