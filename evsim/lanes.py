@@ -216,7 +216,8 @@ def _define_unary(function: Any, name: str) -> None:
 
 
 def _rint(x):  # type: ignore[no-untyped-def]
-    raise NotImplementedError
+    """The nearest whole number, of two the even one."""
+    return float(round(x))
 
 
 _define_unary(abs, "fabs")

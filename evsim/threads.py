@@ -57,18 +57,18 @@ class _Helpers:
 
     def __init__(self, threads: int) -> None:
         self._tasks = SimpleQueue[Callable[[], None]]()
-        self._put = np.zeros(1, np.int64)  # tasks so far
+        self._n_put = np.zeros(1, np.int64)  # tasks so far
         for number in range(1, threads):
             Thread(target=self._serve, name=f"evsim_{number}", daemon=True).start()
 
     def put(self, task: Callable[[], None]) -> None:
         self._tasks.put(task)
-        self._put[0] += 1
+        self._n_put[0] += 1
 
     def _serve(self) -> None:
         while True:
             self._tasks.get()()
-            look_out(self._put, self._put[0], LOOKS)
+            look_out(self._n_put, self._n_put[0], LOOKS)
 
 
 @compile_kernel

@@ -22,8 +22,14 @@ def test_each_call_is_made_once(threads, n):
 
 
 def test_threads_work_at_the_same_time():
-    both = threading.Barrier(2, timeout=30)
-    share_out(2, lambda _: both.wait(), [(0,), (1,)])
+    both, met = threading.Barrier(2, timeout=30), []
+
+    def work(_):
+        both.wait()
+        met.append(threading.current_thread())
+
+    share_out(2, work, [(0,), (1,)])
+    assert len(set(met)) == 2 and threading.current_thread() in met
 
 
 @pytest.mark.parametrize("by_this_thread", [True, False])
