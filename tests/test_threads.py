@@ -29,7 +29,8 @@ def test_threads_work_at_the_same_time():
         met.append(threading.current_thread())
 
     share_out(2, work, [(0,), (1,)])
-    assert len(set(met)) == 2 and threading.current_thread() in met
+    assert len(set(met)) == 2
+    assert threading.current_thread() in met
 
 
 @pytest.mark.parametrize("by_this_thread", [True, False])
