@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from evsim import batch_model as bm
 from evsim.batch_build import BatchBuilt, Node
+from evsim.buffers import Buffers
 from evsim.cuda_kernels.backward_frames import Window, add_rows, pool_back, read_frames, scale_and_add
 from evsim.cuda_kernels.backward_neurons import Neurons, slope_kernel, through_neurons, through_recurrent
 from evsim.cuda_kernels.backward_weights import ROWS, TARGETS, add_groups, add_weights, multiply_back
@@ -36,9 +37,11 @@ READING_BLOCKS = 128  # that read the input's frames
 class CudaRecord(Record):
     """A run whose chunks stay on the device, and with them its input."""
 
-    def __init__(self, built: BatchBuilt, engine: Any, state: bm.BatchState, given: Any, every: int | None) -> None:
+    def __init__(
+        self, built: BatchBuilt, engine: Any, state: bm.BatchState, given: Any, every: int | None, buffers: Buffers
+    ) -> None:
         self._sent = engine.send(given)
-        super().__init__(built, engine, state, given, every)
+        super().__init__(built, engine, state, given, every, buffers)
 
     def frames(self, k: int) -> NDArray[Any]:
         on_device: Any = self.last.frames[k]

@@ -1,8 +1,7 @@
 """Layers -> BatchModel: nodes, fixed-point weights, coefficients, and the places of their state."""
 
 from collections.abc import Sequence
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,26 +63,20 @@ def build_batch(layers: Sequence[Layer | NeuronModel], shape: Shape, dt: float, 
     builder = _Builder(shape, dt, seed)
     for index, layer in enumerate(layers):
         builder.add(index, layer)
-    return with_weights(builder.finish(), layers)
+    built = builder.finish()
+    update_weights(built, layers)
+    return built
 
 
-def with_weights(built: BatchBuilt, layers: Sequence[Layer | NeuronModel]) -> BatchBuilt:
-    """The same layers with the weights and biases that they have now."""
-    nodes = [copy(node) for node in built.nodes]
-    weight = aligned_zeros(built.model.weight.size, np.int32)
-    for node in nodes:
-        node.row = node.row.copy()
+def update_weights(built: BatchBuilt, layers: Sequence[Layer | NeuronModel]) -> None:
+    """Write the weights and biases that the layers have now."""
+    for k, node in enumerate(built.nodes):
         connection = None if node.connection is None else layers[node.connection]
         layer = layers[node.layer]
         back = layer.connection if isinstance(layer, Recurrent) else None
         if node.row[bm.KIND] != bm.POOL:
-            write_weights(node, connection, back, weight)
-    model = built.model._replace(
-        node=np.array([node.row for node in nodes]),
-        node_unit=np.array([node.unit for node in nodes], np.float32),
-        weight=weight,
-    )
-    return replace(built, model=model, nodes=nodes)
+            write_weights(node, connection, back, built.model.weight)
+        built.model.node[k], built.model.node_unit[k] = node.row, node.unit
 
 
 class _Builder:
@@ -133,10 +126,10 @@ class _Builder:
         if not self.nodes:
             raise ValueError("Sequential: it has no layer that does anything; add a Linear, a Conv2d or neurons")
         model = bm.BatchModel(
-            node=np.zeros((0, 0), np.int64),
-            node_unit=np.zeros(0, np.float32),
+            node=np.zeros((len(self.nodes), bm.N_COLUMNS), np.int64),
+            node_unit=np.ones(len(self.nodes), np.float32),
             node_theta=np.array(self.theta),
-            weight=np.zeros(self.n_weights, np.int32),
+            weight=aligned_zeros(self.n_weights, np.int32),
             parameter_value=self.pool.values(),
             parameter_start=np.array(self.start),
             parameter_step=np.array(self.step),

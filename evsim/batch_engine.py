@@ -13,6 +13,7 @@ from evsim.batch_build import BatchBuilt
 from evsim.batch_call import Request, input_arrays, raise_stopped
 from evsim.batch_input import BatchInput, EventInput, PoissonInput
 from evsim.batch_kernels import run_samples
+from evsim.buffers import Buffers
 from evsim.encoding_kernels import drawing_scratch
 from evsim.lanes import LANES, MASK
 from evsim.model import BLOCK
@@ -50,15 +51,22 @@ class BatchEngine:
         return bm.BatchState._make(part.copy() for part in state)
 
     def run(
-        self, state: bm.BatchState, given: BatchInput | NDArray[Any], requests: Sequence[Request]
+        self,
+        state: bm.BatchState,
+        given: BatchInput | NDArray[Any],
+        requests: Sequence[Request],
+        buffers: Buffers | None = None,
     ) -> list[NDArray[Any]]:
-        """Advance all samples through the input's steps; returns what is asked for, each (T, B, units)."""
+        """Advance all samples through the input's steps; returns what is asked for, each (T, B, units).
+
+        Its memory is new, or of `buffers`.
+        """
         n_steps, n_samples = given.shape[0], given.shape[1]
         asked, requests = requests, list(dict.fromkeys(requests))
         sizes = [n_steps * n_samples * self._built.nodes[node].size for node, _ in requests]
         is_byte = [variable == bm.COUNTS for _, variable in requests]
         starts = np.cumsum([0, *(-(-size // 4) if byte else size for size, byte in zip(sizes, is_byte, strict=True))])
-        out = np.empty(starts[-1], np.float32)
+        out = (Buffers() if buffers is None else buffers).empty("recorded", int(starts[-1]), np.float32)
         table = np.array(requests, np.int64).reshape(-1, 2)
         records = (table, starts[:-1].astype(np.int64), out, n_samples)
         taken = (input_arrays(given), _is_listed(given, self._built), self._built.channels)

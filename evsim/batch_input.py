@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import checks
+from evsim.buffers import Buffers
 from evsim.encoding_kernels import draw_poisson, drawing_scratch, make_room
 from evsim.threads import share_out
 
@@ -315,13 +316,13 @@ class PoissonInput(BatchInput):
         """The seed as the kernels take it."""
         return np.uint64(self.seed & 0xFFFFFFFF), np.uint64(self.seed >> 32)
 
-    def drawn(self) -> DrawnInput:
+    def drawn(self, buffers: Buffers) -> DrawnInput:
         """The same spikes, for one run that draws and stores them."""
-        return DrawnInput(self)
+        return DrawnInput(self, buffers)
 
     def events(self, threads: int = 1) -> EventInput:
         """The same spikes, drawn and stored; samples are shared out among threads."""
-        made, n_samples = self.drawn(), len(self.threshold)
+        made, n_samples = self.drawn(Buffers()), len(self.threshold)
         rows = self.threshold.reshape(n_samples, prod(self.shape[2:]))
         numbers = np.uint64(self.first_sample), *self.key
 
@@ -350,11 +351,11 @@ class DrawnInput(EventInput):
 
     source: PoissonInput
 
-    def __init__(self, source: PoissonInput) -> None:
+    def __init__(self, source: PoissonInput, buffers: Buffers) -> None:
         n_steps, n_samples = source.shape[:2]
         threshold = source.threshold.reshape(n_samples, prod(source.shape[2:]))
-        start = np.empty(n_samples * (n_steps + 1), np.int64)
-        index = np.empty(make_room(threshold, n_steps, start), np.uint32)
+        start = buffers.empty("start", n_samples * (n_steps + 1), np.int64)
+        index = buffers.empty("spikes", make_room(threshold, n_steps, start), np.uint32)
         fields = {"start": start, "index": index, "shape": source.shape, "stride": n_steps + 1, "ascending": True}
         for name, value in {**fields, "source": source}.items():
             object.__setattr__(self, name, value)

@@ -43,12 +43,18 @@ class Node:
     @cached_property
     def unit_of(self) -> NDArray[np.uint32] | None:
         """The engine's number of each unit that enters it, where the user numbers them in another way."""
-        numbers = np.arange(self.order_in.size, dtype=np.uint32)
-        made = np.empty_like(numbers)
-        made[self.order_in] = numbers
-        return None if (made == numbers).all() else made
+        if self.is_given_in_order:
+            return None
+        made = np.empty(self.order_in.size, np.uint32)
+        made[self.order_in] = np.arange(self.order_in.size)
+        return made
 
     @cached_property
     def in_order(self) -> bool:
         """Whether the user numbers its units as the engine does."""
         return bool((np.diff(self.order) == 1).all())
+
+    @cached_property
+    def is_given_in_order(self) -> bool:
+        """The same of the units that enter it."""
+        return bool((np.diff(self.order_in) == 1).all())

@@ -12,7 +12,7 @@ from evsim.dynamics import MAX_SPIKES
 from evsim.lanes import LANES
 from evsim.layers import Connection, Linear
 from evsim.synapses import unit_for
-from evsim.weight_tiles import fill_tiles, largest_sum
+from evsim.weight_tiles import fill_biases, fill_tiles, largest_size, largest_sum
 
 __all__ = ["write_weights"]
 
@@ -22,7 +22,6 @@ ONE = np.ones((1, 1), np.float32)  # from unit to unit; read-only, as all weight
 ONE.flags.writeable = False
 
 f64 = np.float64
-i64 = np.int64
 
 
 def write_weights(node: Node, connection: Any, back: Linear | None, into: NDArray[np.int32]) -> None:
@@ -33,23 +32,20 @@ def write_weights(node: Node, connection: Any, back: Linear | None, into: NDArra
     """
     row, most = node.row, MAX_SPIKES if node.row[bm.MULTI] else 1
     weight = ONE if connection is None else connection.weight.reshape(len(connection.weight), -1)
-    biases = {
-        column: each.bias
-        for column, each in ((bm.BIAS, connection), (bm.BACK_BIAS, back))
+    biases = [  # in the order (row, column, channel) of the units, or the user's
+        (row[column], each.bias, order)
+        for column, each, order in ((bm.BIAS, connection, np.arange(node.size)), (bm.BACK_BIAS, back, node.order))
         if isinstance(each, Connection) and each.bias is not None
-    }
+    ]
     bound = largest_sum(weight, f64(node.scale_in)) * node.most_in
-    bound += sum(float(np.abs(bias).max()) for bias in biases.values())
+    bound += sum(largest_size(bias) for _, bias, _ in biases)
     if back is not None:
         bound += largest_sum(back.weight, f64(1.0)) * most
-    node.unit = unit = float(unit_for(np.array(bound), FIXED_BITS))
+    node.unit = unit = unit_for(bound, FIXED_BITS)
     rest = 2**FIXED_BITS - 1  # room for the spikes of the units before
     if back is not None:
         rest -= most * _write_tiles(node, back.weight, node.order, 1.0, into[row[bm.BACK] :])
-    for column, bias in biases.items():
-        fixed = np.rint(bias.astype(np.float64) / unit).astype(np.int32)
-        into[row[column] :][: node.size].reshape(-1, fixed.size)[:] = fixed if column == bm.BIAS else fixed[node.order]
-        rest -= int(np.abs(fixed).max())
+    rest -= sum(fill_biases(bias, order, unit, into[at:]) for at, bias, order in biases)
     if row[bm.KIND] == bm.LINEAR:
         largest = _write_tiles(node, weight, node.order_in, node.scale_in, into[row[bm.WEIGHT] :])
     else:
@@ -79,4 +75,5 @@ def _kernel_runs(fixed: NDArray[np.float64], groups: int) -> NDArray[np.float64]
 def _write_tiles(
     node: Node, weight: NDArray[np.float32], order: NDArray[np.int64], scale: float, into: NDArray[np.int32]
 ) -> int:
-    return int(fill_tiles(weight, node.order, order, f64(scale), f64(node.unit), i64(node.row[bm.TILE_SIZE]), into))
+    tile, scratch = np.uint64(node.row[bm.TILE_SIZE]), np.empty((LANES, order.size), np.int32)
+    return int(fill_tiles(weight, node.order, order, f64(scale), f64(node.unit), tile, scratch, into))

@@ -100,11 +100,11 @@ def indices(owner: str, name: str, value: Any, limit: int) -> NDArray[np.int64]:
     array = np.asarray(value)
     if array.ndim != 1:
         raise ValueError(f"{owner}: {name} has shape {array.shape}; it must have one dimension")
-    if array.size and not np.issubdtype(array.dtype, np.integer):
+    if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"{owner}: {name} has dtype {array.dtype}; indices must be whole numbers")
     array = array.astype(np.int64)
-    good = (array >= 0) & (array < limit)
-    if not good.all():
+    if array.size and (array.min() < 0 or array.max() >= limit):
+        good = (array >= 0) & (array < limit)
         raise ValueError(f"{owner}: {first_bad(array, good, name)}; indices must be in [0, {limit})")
     return array
 

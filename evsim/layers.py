@@ -106,7 +106,9 @@ class Connection(Layer):
         return self._kept(checks.numbers(owner, name, array, shape))
 
     def _kept(self, array: NDArray[Any]) -> F4:
-        made = array.astype(np.float32)
+        """A copy; but of an array with memory of its own, which may not be written to, the array itself."""
+        is_fixed = array.flags.owndata and not array.flags.writeable and array.flags.c_contiguous
+        made = array if is_fixed and array.dtype == np.float32 else array.astype(np.float32)
         made.flags.writeable = False
         self.version += 1
         return made

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from evsim import batch_model as bm
 from evsim import checks
 from evsim.backend import choose_batch_backend
-from evsim.batch_build import BatchBuilt, Node, build_batch, owner, with_weights
+from evsim.batch_build import BatchBuilt, Node, build_batch, owner, update_weights
 from evsim.batch_engine import BatchEngine
 from evsim.batch_input import BatchInput
+from evsim.buffers import Buffers
 from evsim.io.layer_file import create_layer_file
 from evsim.io.network_file import write_network
 from evsim.layer_description import describe_layers
@@ -82,6 +83,7 @@ class Sequential:
                 raise TypeError(f"{owner(index, layer)}: it is {layer!r}; it must be a layer or a neuron model")
         self.layers = list(layers)
         self.backend = choose_batch_backend(backend)
+        self.buffers = Buffers()  # of training, whose arrays are as large in every batch
         self._records: list[LayerRecord] = []
         self._built: BatchBuilt | None = None
         self._engine: Any = None
@@ -361,7 +363,8 @@ class Sequential:
         """Make what runs samples of this shape; where only weights have changed, no more than they."""
         before = self._built if self._shape == shape else None
         if before is not None and self._fixed == self._fixed_parts():
-            built = with_weights(before, self.layers)
+            built = before
+            update_weights(built, self.layers)
         else:
             built, self._shape, self._fixed = self._build(shape), shape, self._fixed_parts()
         self._versions = self.versions()

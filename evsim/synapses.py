@@ -192,10 +192,11 @@ def _units(
         inputs = _inputs(layout, *place)
         bound[place] = max(most[inputs].max(), least[inputs].max())
     given = {p: population.input_unit for p, population in enumerate(layout.populations) if population.input_unit}
-    narrow = unit_for(room * bound, 31)
+    units_for = np.vectorize(unit_for, otypes=[np.float64])
+    narrow = units_for(room * bound, 31)
     wide = bool(((bound > 0.0) & (0.5 * narrow > WEIGHT_PRECISION * mean)).any())
     wide |= any(bound[p, 0] > 0.0 and narrow[p, 0] > own_unit for p, own_unit in given.items())
-    unit = unit_for(room * bound, 62 if wide else 31)
+    unit = units_for(room * bound, 62 if wide else 31)
     for place in receptors:
         if room[place] > 1.0 and bound[place] > 0.0:
             unit[place] = unit_with_headroom(float(unit[place]), float(mean[place]))
@@ -220,11 +221,10 @@ def _scale_for(largest: float, number: int) -> float:
     return math.ldexp(1.0, min(62 - math.frexp(largest)[1] - number.bit_length(), 1000))
 
 
-def unit_for(bound: NDArray[np.float64], n_bits: int) -> NDArray[np.float64]:
+def unit_for(bound: float, n_bits: int) -> float:
     """The smallest power of two of which `bound`, and what rounding adds to it, is less than 2^n_bits."""
-    needed = np.where(bound > 0.0, bound * 1.0001 / (2.0**n_bits - 1.0), 1.0)
-    unit: NDArray[np.float64] = 2.0 ** np.maximum(np.ceil(np.log2(needed)), -126.0)
-    return unit
+    needed = bound * 1.0001 / (2.0**n_bits - 1.0) if bound > 0.0 else 1.0
+    return 2.0 ** max(math.ceil(math.log2(needed)), -126)
 
 
 def _note(size: float, mean: NDArray[np.float64], p: int, k: int) -> None:

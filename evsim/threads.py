@@ -68,7 +68,9 @@ class _Helpers:
     def _serve(self) -> None:
         while True:
             self._tasks.get()()
-            look_out(self._n_put, self._n_put[0], LOOKS)
+            n_seen = self._n_put[0]  # before the look at the tasks, lest one that comes in between is overlooked
+            if self._tasks.empty():
+                look_out(self._n_put, n_seen, LOOKS)
 
 
 @compile_kernel

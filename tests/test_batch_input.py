@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 import evsim
 from evsim import batch_model as bm
 from evsim.batch_input import EventInput, PoissonInput, RepeatedInput
+from evsim.buffers import Buffers
 from evsim.encoding_kernels import draw_poisson_frame, drawing_scratch, encoder_word, list_lit
 from evsim.jit import compile_kernel
 from evsim.philox import PURPOSE_ENCODER, philox
@@ -158,7 +159,7 @@ def test_a_run_stores_what_it_draws(threads, shape):
     poisson = PoissonInput(threshold, 6, seed=2, first_sample=9)
     layers = [evsim.Flatten(), evsim.Linear(prod(shape), 3), evsim.spikingjelly.IFNode()]
     net = evsim.Sequential(*layers, threads=threads, backend="cpu")
-    drawn, wanted = poisson.drawn(), poisson.events()
+    drawn, wanted = poisson.drawn(Buffers()), poisson.events()
     built, engine, state = net.begin(5, shape)
     (output,) = engine.run(state, drawn, [(len(built.nodes) - 1, bm.SPIKES)])
     np.testing.assert_array_equal(drawn.closed().index, wanted.index)

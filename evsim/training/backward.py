@@ -59,7 +59,7 @@ def forward(
         checks.size("forward", "checkpoint_every", checkpoint_every, 1)
     given = checked_input(x)
     if isinstance(given, PoissonInput) and net.backend == "cpu":  # a GPU draws them again on the way back
-        given = given.drawn() if checkpoint_every is None else given.events(net.threads)
+        given = given.drawn(net.buffers) if checkpoint_every is None else given.events(net.threads)
     built, engine, state = net.begin(given.shape[1], given.shape[2:])
     for node in built.nodes:
         if node.row[bm.REFRACTORY] == 1 or node.row[bm.THETA_AT] >= 0:
@@ -68,7 +68,7 @@ def forward(
             )
     record_of, pass_of = _choose(net.backend, built)
     try:
-        record = record_of(built, engine, state, given, checkpoint_every)
+        record = record_of(built, engine, state, given, checkpoint_every, net.buffers)
     except BaseException:
         net.reset()  # samples have come to steps of their own
         raise

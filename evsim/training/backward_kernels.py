@@ -31,9 +31,8 @@ u32 = np.uint32
 u64 = np.uint64
 
 STEPS_AT_ONCE = 16  # of a sum over samples and steps: few enough for parts of a run, and enough for speed
-PANEL = 2 * LANES  # sources whose gradients are summed up at a time, for ROWS steps
-ROWS = 4
-PANEL_ROOM = ROWS * PANEL + LANES
+PANEL = 2 * LANES  # sources whose gradients are summed up at a time, for ROWS steps or samples
+ROWS = 8
 
 
 @compile_kernel
@@ -119,10 +118,10 @@ def through_linear(neurons, given, source, edges, carried, sums, wanted, weight,
     wanted : whether the gradient of the sources is.
     weight : as `_multiply` has it.
     made : that gradient, (T, B, sources), written.
-    scratch : the gradient of the layer's input (T, samples of a group, n_row), zeros behind its targets; units of a
-        frame and how often they spiked; (PANEL_ROOM,) ROWS steps of a panel of made, and zeros.
+    scratch : the gradient of the layer's input (T, samples of a group, n_row), of which what lies behind the targets
+        goes nowhere; units of a frame and how often they spiked.
     """
-    gradient, index, times, panel = scratch
+    gradient, index, times = scratch
     weight_sums, bias_sums = sums
     n_steps, n_out = given.shape[0], u64(given.shape[2])
     for group in range(edges.size - 1):
@@ -139,9 +138,9 @@ def through_linear(neurons, given, source, edges, carried, sums, wanted, weight,
         _add_biases(gradient, i64(0), stop - first, bias_sums[group])
         _add_weights(gradient, first, stop, source, weight_sums[group], index, times)
         if wanted:
-            for b in range(first, stop):
-                for t in range(0, n_steps, ROWS):
-                    _multiply(gradient, t, b, b - first, n_out, weight, made, panel)
+            for low in range(u64(0), u64(made.shape[2]), u64(PANEL)):
+                for row in range(u64(0), u64(n_steps) * u64(stop - first), u64(ROWS)):
+                    _multiply(gradient, row, u64(first), u64(stop - first), n_out, weight, low, made)
 
 
 @register_jitable
@@ -216,38 +215,56 @@ def _list_frame(frame, index, times):
 
 
 @register_jitable(forceinline=True)
-def _multiply(gradient, t, b, b_gradient, n_out, weight, made, panel):
-    """made[t : t + ROWS, b] = the gradient of the targets times weight, (panel of sources, target, source of it).
+def _multiply(gradient, row, first, n_samples, n_out, weight, low, made):
+    """made = the gradient of the targets times weight (panel of sources, target, source of it), for one panel from low.
 
-    Terms are added target by target, in registers for ROWS steps and PANEL sources.
+    Of ROWS steps and samples (step, sample of a group) from `row` on. Terms are added target by target, in registers.
     """
-    n_steps, n_in, last = made.shape[0], u64(made.shape[2]), gradient.shape[0] - 1
-    g0, g1 = gradient[t, b_gradient], gradient[min(t + 1, last), b_gradient]
-    g2, g3 = gradient[min(t + 2, last), b_gradient], gradient[min(t + 3, last), b_gradient]
-    for low in range(u64(0), n_in, u64(PANEL)):
-        zero = load_lanes(panel, u64(ROWS * PANEL))
-        a0, a1, a2, a3, b0, b1, b2, b3 = zero, zero, zero, zero, zero, zero, zero, zero
-        at = low * n_out
-        for j in range(n_out):
-            x, y = load_lanes(weight, at), load_lanes(weight, at + u64(LANES))
-            a0, b0 = plus_times(a0, g0[j], x), plus_times(b0, g0[j], y)
-            a1, b1 = plus_times(a1, g1[j], x), plus_times(b1, g1[j], y)
-            a2, b2 = plus_times(a2, g2[j], x), plus_times(b2, g2[j], y)
-            a3, b3 = plus_times(a3, g3[j], x), plus_times(b3, g3[j], y)
-            at += u64(PANEL)
-        store_lanes(panel, u64(0), a0)
-        store_lanes(panel, u64(LANES), b0)
-        store_lanes(panel, u64(PANEL), a1)
-        store_lanes(panel, u64(PANEL + LANES), b1)
-        store_lanes(panel, u64(2 * PANEL), a2)
-        store_lanes(panel, u64(2 * PANEL + LANES), b2)
-        store_lanes(panel, u64(3 * PANEL), a3)
-        store_lanes(panel, u64(3 * PANEL + LANES), b3)
-        n = min(u64(PANEL), n_in - low)
-        for row in range(min(ROWS, n_steps - t)):
-            to = made[t + row, b]
-            for i in range(n):
-                to[low + i] = panel[u64(row) * u64(PANEL) + i]
+    g, last = gradient.reshape(-1), u64(gradient.shape[0]) * n_samples - u64(1)
+    g0, g1 = _row(gradient, row, n_samples), _row(gradient, min(row + u64(1), last), n_samples)
+    g2, g3 = _row(gradient, min(row + u64(2), last), n_samples), _row(gradient, min(row + u64(3), last), n_samples)
+    g4, g5 = _row(gradient, min(row + u64(4), last), n_samples), _row(gradient, min(row + u64(5), last), n_samples)
+    g6, g7 = _row(gradient, min(row + u64(6), last), n_samples), _row(gradient, min(row + u64(7), last), n_samples)
+    zero = load_some(weight, u64(0), u64(0))
+    a0, a1, a2, a3, a4, a5, a6, a7 = zero, zero, zero, zero, zero, zero, zero, zero
+    b0, b1, b2, b3, b4, b5, b6, b7 = zero, zero, zero, zero, zero, zero, zero, zero
+    for j in range(n_out):
+        at = low * n_out + j * u64(PANEL)
+        x, y = load_lanes(weight, at), load_lanes(weight, at + u64(LANES))
+        a0, b0 = plus_times(a0, g[g0 + j], x), plus_times(b0, g[g0 + j], y)
+        a1, b1 = plus_times(a1, g[g1 + j], x), plus_times(b1, g[g1 + j], y)
+        a2, b2 = plus_times(a2, g[g2 + j], x), plus_times(b2, g[g2 + j], y)
+        a3, b3 = plus_times(a3, g[g3 + j], x), plus_times(b3, g[g3 + j], y)
+        a4, b4 = plus_times(a4, g[g4 + j], x), plus_times(b4, g[g4 + j], y)
+        a5, b5 = plus_times(a5, g[g5 + j], x), plus_times(b5, g[g5 + j], y)
+        a6, b6 = plus_times(a6, g[g6 + j], x), plus_times(b6, g[g6 + j], y)
+        a7, b7 = plus_times(a7, g[g7 + j], x), plus_times(b7, g[g7 + j], y)
+    _put(made, row, last, first, n_samples, low, a0, b0)
+    _put(made, row + u64(1), last, first, n_samples, low, a1, b1)
+    _put(made, row + u64(2), last, first, n_samples, low, a2, b2)
+    _put(made, row + u64(3), last, first, n_samples, low, a3, b3)
+    _put(made, row + u64(4), last, first, n_samples, low, a4, b4)
+    _put(made, row + u64(5), last, first, n_samples, low, a5, b5)
+    _put(made, row + u64(6), last, first, n_samples, low, a6, b6)
+    _put(made, row + u64(7), last, first, n_samples, low, a7, b7)
+
+
+@register_jitable(forceinline=True)
+def _row(gradient, row, n_samples):
+    """Where a row (step, sample of n_samples) of the gradient begins."""
+    return (row // n_samples * u64(gradient.shape[1]) + row % n_samples) * u64(gradient.shape[2])
+
+
+@register_jitable(forceinline=True)
+def _put(made, row, last, first, n_samples, low, a, b):
+    """Sources [low, low + PANEL), as many as there are, of one step and sample; rows behind the last go nowhere."""
+    if row > last:
+        return
+    to = made[row // n_samples, first + row % n_samples]
+    n = u64(to.size) - low
+    store_some(to, low, n, a)
+    if n > u64(LANES):
+        store_some(to, low + u64(LANES), n - u64(LANES), b)
 
 
 @compile_kernel

@@ -4,28 +4,33 @@ Every sum is made in an order of steps and samples that neither the chunks nor t
 and samples in GROUPS groups.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evsim import batch_model as bm
-from evsim.aligned import aligned_zeros, whole_lines
+from evsim.aligned import whole_lines
 from evsim.batch_build import BatchBuilt, Node
 from evsim.batch_input import EventInput
 from evsim.layers import Connection, Conv2d, Linear, Recurrent
 from evsim.sequential import Sequential
+from evsim.threads import share_out
 from evsim.training import backward_kernels as kernels
 from evsim.training.gathering_kernels import collect_weights, fill_panels
 from evsim.training.groups import group_edges, share_groups
 from evsim.training.images import pool_gradient, source_gradient
 from evsim.training.record import Chunk
-from evsim.training.slopes import slopes
+from evsim.training.slopes import write_slopes
 from evsim.training.stepwise import StepwiseNeurons
 
 F4 = NDArray[np.float32]
 NO_FRAMES, NO_VALUES = np.empty((0, 0, 0), np.uint8), np.empty((0, 0, 0), np.float32)
 NO_CARRIED = np.empty((0, 0), np.float32)
+SOURCES_AT_ONCE = 128  # whose gradients a thread collects
+LARGE = 2**15  # weights of which several threads collect the gradients
+f32 = np.float32
 
 
 class BackwardPass:
@@ -35,13 +40,18 @@ class BackwardPass:
         self._net, self._built, self._n_samples, self._wants_input = net, built, n_samples, wants_input
         nodes = built.nodes
         self._edges = group_edges(n_samples)
+        self._is_new = True  # nothing has been summed up yet
+        self._empty = net.buffers.empty
         self._connections: dict[int, Any] = {
             k: net.layers[node.connection] for k, node in enumerate(nodes) if node.connection is not None
         }
         self._sums = {k: self._sums_of(k) for k in self._connections}
         self._stepwise = {k: StepwiseNeurons(built, k, n_samples) for k in range(len(nodes)) if self._is_stepwise(k)}
-        self._carried = {  # dv, di
-            k: tuple(np.zeros((n_samples, node.size), np.float32) for _ in range(2))
+        self._carried = {
+            k: (
+                self._empty(("dv", k), (n_samples, node.size), f32),
+                self._empty(("di", k), (n_samples, node.size), f32),
+            )
             for k, node in enumerate(nodes)
             if node.row[bm.NEURONS] == 1 and k not in self._stepwise
         }
@@ -57,8 +67,11 @@ class BackwardPass:
         given = as_units(nodes[-1], output_gradient)
         if nodes[-1].scale != 1.0:
             given = given * np.float32(nodes[-1].scale)
+        behind: list[int] = []  # linear layers that are still to be gone through, all at once
         for k in reversed(range(len(nodes))):
             node = nodes[k]
+            if behind and (node.layer in extra or not self._is_plain_linear(k)):
+                given, behind = self._through_linear(behind, chunk, given), []
             if node.layer in extra:
                 given = given + extra[node.layer]
             wanted = k > 0 or self._wants_input
@@ -69,7 +82,7 @@ class BackwardPass:
                 given = self._through_steps(k, chunk, given)
             connection = self._connections.get(k)
             if isinstance(connection, Linear):
-                given = self._through_linear(k, chunk, given, wanted)
+                behind.append(k)
                 continue
             if k in self._carried:
                 given = self._through_neurons(k, chunk, given)
@@ -79,6 +92,9 @@ class BackwardPass:
                     given = source_gradient(connection, node, given)
             elif wanted:
                 given = given * np.float32(node.scale_in)
+        if behind:
+            given = self._through_linear(behind, chunk, given)
+        self._is_new = False
         if not self._wants_input:
             return given
         x = np.empty(given.shape, np.float32)
@@ -87,7 +103,7 @@ class BackwardPass:
 
     def gradients(self) -> dict[str, F4]:
         """The gradients of all weights, biases and learned parameters of neurons, by name."""
-        made = dict[str, F4]()
+        made, collected = dict[str, F4](), self._collect()
         nodes = self._built.nodes
         for k in reversed(range(len(nodes))):
             node, name = nodes[k], nodes[k].layer
@@ -103,8 +119,11 @@ class BackwardPass:
                 if back.bias is not None:
                     made[f"{name}.connection.bias"] = bias
             if k in self._connections:
-                made |= self._connection_gradients(k)
+                made |= self._connection_gradients(k, collected.get(k))
         return made
+
+    def _is_plain_linear(self, k: int) -> bool:
+        return k not in self._stepwise and isinstance(self._connections.get(k), Linear)
 
     def _is_stepwise(self, k: int) -> bool:
         """Recurrent neurons, and those that learn themselves."""
@@ -121,7 +140,8 @@ class BackwardPass:
         assert node.neurons is not None
         pre, count, spiking = chunk.pre[k], chunk.frames[k], bool(row[bm.SPIKING])
         if spiking:
-            slope = slopes(node.neurons.surrogate, pre, first, stop, model.parameter_value, starts, steps)
+            slope = self._empty(("slopes", first), (len(pre), stop - first, node.size), np.float32)
+            write_slopes(node.neurons.surrogate, pre, first, model.parameter_value, starts, steps, slope)
         else:
             slope, count = pre, np.zeros(pre.shape, np.uint8)
         return (
@@ -136,28 +156,38 @@ class BackwardPass:
         def work(low: int, high: int) -> None:
             edges = self._edges[low : high + 1]
             neurons = self._neurons(k, chunk, edges[0], edges[-1])
-            kernels.through_neurons(neurons, given, edges, gradient, *self._carried[k])
+            kernels.through_neurons(neurons, given, edges, gradient, *self._carried_by(k, edges[0], edges[-1]))
 
         share_groups(self._net.threads, self._edges, work)
         return gradient
 
-    def _through_linear(self, k: int, chunk: Chunk, given: F4, wanted: bool) -> F4:
-        """Through the neurons of a linear layer and the layer itself; of its sources (T, B, units), where wanted."""
-        node, given = self._built.nodes[k], np.ascontiguousarray(given, np.float32)
-        made = np.empty((*given.shape[:2], node.order_in.size if wanted else 0), np.float32)
-        weight = self._panels(k) if wanted else np.empty(0, np.float32)
-        source, carried = self._source(k, chunk), self._carried.get(k, (NO_CARRIED, NO_CARRIED))
-        room = len(given), int(np.diff(self._edges).max()), self._sums[k][0].shape[2]
+    def _through_linear(self, layers: list[int], chunk: Chunk, given: F4) -> F4:
+        """Through linear layers, one behind the other, with their neurons; of the sources of the last (T, B, units).
+
+        A thread takes its samples through all of them: what one layer gives the next is then still in its cache.
+        """
+        frames, wanted = given.shape[:2], {k: k > 0 or self._wants_input for k in layers}
+        between = {
+            k: self._empty(("gradient", k), (*frames, self._built.nodes[k].order_in.size if wanted[k] else 0), f32)
+            for k in layers
+        }
+        given = np.ascontiguousarray(given, np.float32)
+        panels, sources = {k: self._panels(k, wanted[k]) for k in layers}, {k: self._source(k, chunk) for k in layers}
 
         def work(low: int, high: int) -> None:
-            edges, sums = self._edges[low : high + 1], tuple(each[low:high] for each in self._sums[k])
-            neurons = self._neurons(k, chunk, edges[0], edges[-1])
-            panel = aligned_zeros(kernels.PANEL_ROOM, np.float32)
-            scratch = aligned_zeros(room, np.float32), *_room_for(node.order_in.size), panel
-            kernels.through_linear(neurons, given, source, edges, carried, sums, wanted, weight, made, scratch)
+            now, edges = given, self._edges[low : high + 1]
+            for k in layers:
+                room = frames[0], int(np.diff(edges).max()), whole_lines(now.shape[2])
+                scratch = self._empty(("scratch", low), room, f32), *_room_for(self._built.nodes[k].order_in.size)
+                kernels.through_linear(
+                    self._neurons(k, chunk, edges[0], edges[-1]), now, sources[k], edges,
+                    self._carried_by(k, edges[0], edges[-1]), self._sums_of_groups(k, low, high), wanted[k],
+                    panels[k], between[k], scratch,
+                )  # fmt: skip
+                now = between[k]
 
         share_groups(self._net.threads, self._edges, work)
-        return made
+        return between[layers[-1]]
 
     def _add_convolution(self, k: int, chunk: Chunk, gradient: F4) -> None:
         row, connection, source = self._built.nodes[k].row, self._connections[k], self._source(k, chunk)
@@ -169,7 +199,7 @@ class BackwardPass:
         most = int(np.diff(source[1]).max(initial=row[bm.N_IN]))
 
         def work(low: int, high: int) -> None:
-            edges, sums = self._edges[low : high + 1], tuple(each[low:high] for each in self._sums[k])
+            edges, sums = self._edges[low : high + 1], self._sums_of_groups(k, low, high)
             kernels.add_convolution(gradient, source, sizes, edges, sums, _room_for(most))
 
         share_groups(self._net.threads, self._edges, work)
@@ -195,6 +225,14 @@ class BackwardPass:
                 self._back_biases[k] += gradient[t].sum(axis=0, dtype=np.float64)
         return gradient
 
+    def _carried_by(self, k: int, first: int, stop: int) -> tuple[F4, F4]:
+        """dv and di of the neurons of node k, where there are any; of samples [first, stop) zeros at first."""
+        carried = self._carried.get(k, (NO_CARRIED, NO_CARRIED))
+        if self._is_new:
+            for each in carried:
+                each[first:stop] = 0.0
+        return carried
+
     def _sums_of(self, k: int) -> tuple[F4, NDArray[np.float64]]:
         """Room for the sums of a connection's weights and biases, in the order that the kernels have them in."""
         row, connection = self._built.nodes[k].row, self._connections[k]
@@ -202,15 +240,25 @@ class BackwardPass:
         shape: tuple[int, ...] = (int(row[bm.N_IN]), whole_lines(n_out))
         if isinstance(connection, Conv2d):
             shape = (connection.in_channels // connection.groups, *connection.kernel_size, int(row[bm.OUT_CHANNELS]))
-        biases = np.zeros((n_groups, 0 if connection.bias is None else n_out))
-        return aligned_zeros((n_groups, *shape), np.float32), biases
+        n_biases = 0 if connection.bias is None else n_out
+        return (
+            self._empty(("weights", k), (n_groups, *shape), f32),
+            self._empty(("biases", k), (n_groups, n_biases), np.float64),
+        )
 
-    def _panels(self, k: int) -> F4:
+    def _sums_of_groups(self, k: int, low: int, high: int) -> tuple[F4, NDArray[np.float64]]:
+        """Those of groups [low, high), zeros at first."""
+        weights, biases = self._sums[k]
+        if self._is_new:
+            weights[low:high], biases[low:high] = 0.0, 0.0
+        return weights[low:high], biases[low:high]
+
+    def _panels(self, k: int, wanted: bool) -> F4:
         """The weights of a linear layer as `_multiply` takes them, flat: (panel of sources, target, source of it)."""
         node, weight = self._built.nodes[k], self._connections[k].weight
-        n_panels = -(-node.order_in.size // kernels.PANEL)
-        panels = aligned_zeros((n_panels, len(weight), kernels.PANEL), np.float32)
-        fill_panels(weight, node.order_in, np.float32(node.scale_in), panels)
+        order = node.order_in if wanted else node.order_in[:0]
+        panels = self._empty(("panels", k), (-(-order.size // kernels.PANEL), len(weight), kernels.PANEL), f32)
+        fill_panels(weight, order, node.is_given_in_order, f32(node.scale_in), panels)
         return panels.reshape(-1)
 
     def _source(self, k: int, chunk: Chunk) -> tuple[Any, NDArray[np.int64], NDArray[np.uint32], int]:
@@ -222,15 +270,27 @@ class BackwardPass:
             return NO_FRAMES, given.start, index, given.stride
         return chunk.frames_before(k, self._built.nodes), np.empty(0, np.int64), np.empty(0, np.uint32), 0
 
-    def _connection_gradients(self, k: int) -> dict[str, F4]:
+    def _collect(self) -> dict[int, F4]:
+        """The gradients of the weights of all linear layers, by node."""
+        made, calls = dict[int, F4](), []
+        for k, connection in self._connections.items():
+            if isinstance(connection, Linear):
+                node = self._built.nodes[k]
+                made[k] = np.empty(connection.weight.shape, f32)
+                shared = self._sums[k][0], node.order_in, f32(node.scale_in)
+                edges = [*range(0, node.order_in.size, SOURCES_AT_ONCE), node.order_in.size]
+                calls += [(*shared, np.uint64(low), np.uint64(high), made[k]) for low, high in pairwise(edges)]
+        is_large = sum(each.size for each in made.values()) >= LARGE
+        share_out(self._net.threads if is_large else 1, collect_weights, calls)
+        return made
+
+    def _connection_gradients(self, k: int, weight: F4 | None) -> dict[str, F4]:
         node, connection = self._built.nodes[k], self._connections[k]
         assert isinstance(connection, Connection)
         weights, biases = self._sums[k]
-        weight, scale = np.empty(connection.weight.shape, np.float32), np.float32(node.scale_in)
-        if isinstance(connection, Conv2d):
-            weight[:] = (weights.sum(axis=0) * scale).transpose(3, 0, 1, 2).reshape(weight.shape)
-        else:
-            collect_weights(weights, node.order_in, scale, weight)
+        if weight is None:
+            total = (weights.sum(axis=0) * f32(node.scale_in)).transpose(3, 0, 1, 2)
+            weight = np.ascontiguousarray(total).reshape(connection.weight.shape)
         made = {f"{node.connection}.weight": weight}
         if connection.bias is not None:  # units are numbered (row, column, channel)
             bias = biases.sum(axis=0).reshape(-1, connection.bias.size).sum(axis=0)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from evsim.checks import as_floats, first_bad, indices, number, numbers
 from evsim.decoding import NONE, first_spike, predict_first_spike
+from evsim.jit import compile_kernel
 
 __all__ = [
     "BCEWithLogits",
@@ -84,7 +85,8 @@ class _OverSteps(Loss):
         """z, and dz / d output."""
         output = _checked(type(self).__name__, output)
         scale = 1.0 / len(output) if self.over == "mean" else 1.0
-        z = output.sum(axis=0, dtype=np.float64) * scale
+        z = np.empty(output.shape[1:])
+        sum_steps(np.ascontiguousarray(output).reshape(len(output), -1), scale, z.reshape(-1))
         if not (good := np.isfinite(z)).all():
             bad = first_bad(z, good, f"the {self.over} over the steps")
             raise ValueError(f"{type(self).__name__}: {bad} in the output; it must be finite")
@@ -287,6 +289,19 @@ class RateRegulariser:
         beyond = np.maximum(rate - self.high, 0.0) - np.maximum(self.low - rate, 0.0)
         gradient = 2.0 * self.strength * beyond / spikes.size
         return self.strength * float(np.mean(beyond**2)), np.broadcast_to(gradient.astype(np.float32), spikes.shape)
+
+
+@compile_kernel
+def sum_steps(output, scale, z):  # type: ignore[no-untyped-def]
+    """z (n,) float64 becomes the sum of output (T, n) over all steps, scaled."""
+    for i in range(z.size):
+        z[i] = 0.0
+    for t in range(output.shape[0]):
+        step = output[t]
+        for i in range(z.size):
+            z[i] += step[i]
+    for i in range(z.size):
+        z[i] *= scale
 
 
 def _cross_entropy(z: Doubles, classes: NDArray[np.int64]) -> tuple[float, Doubles]:

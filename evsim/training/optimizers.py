@@ -64,22 +64,23 @@ class Optimizer(ABC):
         KeyError : a gradient for no parameter. ValueError : a gradient of another shape.
         """
         new = {name: np.array(value, f32, order="C") for name, value in parameters.items()}
-        for name, gradient in gradients.items():
+        given = {name: np.asarray(gradient, f32) for name, gradient in gradients.items()}
+        for name, gradient in given.items():
             if name not in new:
                 raise nearest(type(self).__name__, "parameter", name, new)
-            state = self._state.setdefault(name, self._fresh(new[name].shape))
-            for part, array in {"gradient": gradient, **{part: state[part] for part in self.averages}}.items():
-                if np.shape(array) != new[name].shape:
+            if name not in self._state:
+                self._state[name] = self._fresh(new[name].shape)
+            for part, array in (("gradient", gradient), *self._state[name].items()):
+                if array.shape != new[name].shape and part != "step":
                     raise ValueError(
-                        f"{type(self).__name__}: the {part} of {name!r} has shape {np.shape(array)}; "
+                        f"{type(self).__name__}: the {part} of {name!r} has shape {array.shape}; "
                         f"it must be {new[name].shape}"
                     )
-        for name, gradient in gradients.items():
+        for name, gradient in given.items():
             state = self._state[name]
             state["step"] += 1
             averages = [state[part].reshape(-1) for part in self.averages]
-            g = np.ascontiguousarray(gradient, f32).reshape(-1)
-            self._step(new[name].reshape(-1), g, averages, int(state["step"]), self.lr * factor)
+            self._step(new[name].reshape(-1), gradient.reshape(-1), averages, int(state["step"]), self.lr * factor)
         return new
 
     def state(self) -> dict[str, NDArray[Any]]:

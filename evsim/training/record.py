@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from evsim import batch_model as bm
 from evsim.batch_build import BatchBuilt, Node
 from evsim.batch_input import BatchInput, EventInput, RepeatedInput
+from evsim.buffers import Buffers
 from evsim.layer_values import as_frames
 from evsim.training.backward_kernels import STEPS_AT_ONCE
 from evsim.training.gathering_kernels import count_spikes
@@ -48,8 +49,10 @@ class Chunk:
 class Record:
     """A run of `given` from `state` on, kept in chunks of `every` steps, or as a whole."""
 
-    def __init__(self, built: BatchBuilt, engine: Any, state: bm.BatchState, given: Any, every: int | None) -> None:
-        self._built, self._engine, self._given = built, engine, given
+    def __init__(
+        self, built: BatchBuilt, engine: Any, state: bm.BatchState, given: Any, every: int | None, buffers: Buffers
+    ) -> None:
+        self._built, self._engine, self._given, self._buffers = built, engine, given, buffers
         nodes = built.nodes
         self._neurons = [k for k, node in enumerate(nodes) if node.row[bm.NEURONS] == 1]
         self._filtered = [k for k in self._neurons if nodes[k].row[bm.FILTERED] == 1 and _learns(nodes[k])]
@@ -60,7 +63,7 @@ class Record:
         chunk = n_steps if every is None else -(-every // STEPS_AT_ONCE) * STEPS_AT_ONCE
         self._edges = [*range(0, n_steps, chunk), n_steps]
         self._states = []
-        self.output = np.empty((*given.shape[:2], nodes[-1].size), np.float32)
+        self.output = buffers.empty("output", (*given.shape[:2], nodes[-1].size), np.float32)
         self.n_spikes = {k: np.zeros(nodes[k].size, np.int64) for k in spiking}  # of all steps and samples
         for first, stop in pairwise(self._edges):
             self._states.append(engine.copy_state(state))
@@ -86,12 +89,12 @@ class Record:
 
     def _run(self, state: bm.BatchState, first: int, stop: int) -> Chunk:
         given = _steps_of(self._given, first, stop)
-        return self._chunk_of(first, stop, given, self._engine.run(state, given, self._requests))
+        return self._chunk_of(first, stop, given, self._engine.run(state, given, self._requests, self._buffers))
 
     def _count(self, counts: Any) -> NDArray[np.int64]:
         """The spikes of each unit, of a chunk's."""
         total = np.zeros(counts.shape[2], np.int64)
-        count_spikes(counts, total)
+        count_spikes(counts, self._buffers.empty("counts", counts.shape[1] * counts.shape[2], np.uint32), total)
         return total
 
     def _chunk_of(self, first: int, stop: int, given: Any, arrays: list[Any]) -> Chunk:

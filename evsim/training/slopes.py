@@ -21,20 +21,21 @@ AT_ONCE = 2**16  # derivatives by NumPy at a time
 u64 = np.uint64
 
 
-def slopes(surrogate: Surrogate, pre: F4, first: int, stop: int, value: F4, start: Any, step: Any) -> F4:
-    """The surrogate's derivative at pre (T, B, n), for samples [first, stop); coefficients as in BatchModel."""
-    made = np.empty((len(pre), stop - first, pre.shape[2]), np.float32)
+def write_slopes(surrogate: Surrogate, pre: F4, first: int, value: F4, start: Any, step: Any, made: F4) -> None:
+    """made (T, samples, n) becomes the surrogate's derivative at pre (T, B, n), for samples from the first on.
+
+    value, start, step : coefficients, as in BatchModel.
+    """
     items = tuple(vars(surrogate).items())
     is_plain = type(surrogate).derivative is Surrogate.derivative and all(isinstance(x, float | int) for _, x in items)
     kernel = _compiled(type(surrogate), items) if is_plain else None
     if kernel is not None:
         kernel(pre, first, value, start, step, made)
-        return made
+        return
     threshold = value[start[V_THRESHOLD] :][: pre.shape[2] if step[V_THRESHOLD] else 1]
-    at_once = max(1, AT_ONCE // max(made[0].size, 1))
+    at_once, stop = max(1, AT_ONCE // max(made[0].size, 1)), first + made.shape[1]
     for t in range(0, len(pre), at_once):
         made[t : t + at_once] = surrogate.derivative(pre[t : t + at_once, first:stop], threshold)
-    return made
 
 
 @cache

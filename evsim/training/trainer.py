@@ -114,7 +114,10 @@ class Trainer:
         gradients = backward(gradient, layers)
         if self.clip_norm is not None:
             gradients = clip_gradients(gradients, self.clip_norm)
-        self.net.load_parameters(self.optimizer.update(self.net.parameters(), gradients, factor))
+        parameters = self.optimizer.update(self.net.parameters(), gradients, factor)
+        for each in parameters.values():
+            each.flags.writeable = False  # nobody else has them: they need not be copied
+        self.net.load_parameters(parameters)
         return {"loss": loss, **figures}
 
     def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> dict[str, float]:
