@@ -15,8 +15,8 @@ __all__ = ["aligned_zeros", "join_aligned", "whole_lines"]
 def aligned_zeros(shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """np.zeros(shape, dtype) whose first entry begins a cache line."""
     n = (shape if isinstance(shape, int) else prod(shape)) * np.dtype(dtype).itemsize
-    room = np.zeros(n + LINE if n > 0 else 0, np.uint8)
-    first = -room.__array_interface__["data"][0] % LINE if n > 0 else 0
+    room = np.zeros(n + LINE, np.uint8)
+    first = -room.__array_interface__["data"][0] % LINE
     return np.ndarray(shape, dtype, room.data, first)
 
 

@@ -39,7 +39,8 @@ class BatchBuilt:
         """The state of n samples before their first step."""
 
         def zeros(name: str, dtype: Any) -> NDArray[Any]:
-            return aligned_zeros((n_samples, self.sizes[name]), dtype)
+            shape = n_samples, self.sizes[name]
+            return aligned_zeros(shape, dtype) if shape[1] > 0 else np.zeros(shape, dtype)
 
         state = bm.BatchState(
             v=zeros("v", np.float32),

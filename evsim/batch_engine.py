@@ -1,7 +1,7 @@
 """The batch engine's host side on the CPU: samples shared out among threads."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -65,10 +65,11 @@ class BatchEngine:
         asked, requests = requests, list(dict.fromkeys(requests))
         sizes = [n_steps * n_samples * self._built.nodes[node].size for node, _ in requests]
         is_byte = [variable == bm.COUNTS for _, variable in requests]
-        starts = np.cumsum([0, *(-(-size // 4) if byte else size for size, byte in zip(sizes, is_byte, strict=True))])
-        out = (Buffers() if buffers is None else buffers).empty("recorded", int(starts[-1]), np.float32)
-        table = np.array(requests, np.int64).reshape(-1, 2)
-        records = (table, starts[:-1].astype(np.int64), out, n_samples)
+        rooms = (-(-size // 4) if byte else size for size, byte in zip(sizes, is_byte, strict=True))
+        starts = list(accumulate(rooms, initial=0))
+        out = (Buffers() if buffers is None else buffers).empty("recorded", starts[-1], np.float32)
+        table, begin = np.array(requests, np.int64).reshape(-1, 2), np.array(starts[:-1], np.int64)
+        records = (table, begin, out, n_samples)
         taken = (input_arrays(given), _is_listed(given, self._built), self._built.channels)
         shared, stopped = (self._built.model, state, taken, records, n_steps), np.zeros(5, np.int64)
         samples, teams = np.array([0, n_samples], np.uint64), self._teams(n_samples, n_steps)

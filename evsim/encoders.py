@@ -45,7 +45,7 @@ def poisson(x: Any, n_steps: int, seed: int = 0, first_sample: int = 0) -> Poiss
     threshold = np.empty(array.shape, np.uint64)
     if not fill_thresholds(np.ascontiguousarray(array).reshape(-1), threshold.reshape(-1)):
         _unit_interval("poisson", x)  # says which
-    return PoissonInput(threshold, n_steps, seed, first_sample)
+    return PoissonInput.trusted(threshold, n_steps, seed, first_sample)
 
 
 def latency(x: Any, n_steps: int, kind: str = "linear") -> EventInput:

@@ -192,8 +192,8 @@ class SingleExponential(_Positive):
     grad_scale: float = 1.0
 
     def curve(self, x: Floats, v_threshold: Floats) -> Any:
-        width = self.grad_width * v_threshold
-        return exp(abs(x) * (-1 / width)) * (self.grad_scale / width)
+        per_width = 1 / (self.grad_width * v_threshold)
+        return exp(-abs(x) * per_width) * (self.grad_scale * per_width)
 
 
 @dataclass(frozen=True)

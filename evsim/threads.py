@@ -15,6 +15,7 @@ __all__ = ["share_out"]
 
 AWAKE = 2e-4  # s that a thread looks for the end of the others' calls before it sleeps: to wake up takes as long
 LOOKS = 4000  # that the others take for new calls before they sleep, about a millisecond
+MOMENT = 20  # looks in which the thread that calls them comes to leave Python: to wait for it asleep takes longer
 u64 = np.uint64
 
 
@@ -75,9 +76,11 @@ class _Helpers:
 
 @compile_kernel
 def look_out(put, seen, looks):  # type: ignore[no-untyped-def]
-    """Wait until put[0] is no longer `seen`, for so many looks; others may have the core in between."""
+    """Wait until put[0] is no longer `seen`, for so many looks, and a MOMENT; others may have the core in between."""
     for _ in range(looks):
         if atomic_load(put, u64(0)) != seen:
+            for _ in range(MOMENT):
+                yield_core()
             return
         yield_core()
 

@@ -38,7 +38,7 @@ LEVELS = [
         "training.eventprop_kernels",
     ],
     ["training.backward_kernels"],
-    ["training.gathering_kernels", "training.slopes"],
+    ["training.gathering_kernels", "training.neuron_kernels"],
     ["neurons"],
     [
         "arrival_kernels",

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import evsim
-from evsim.model import BLOCK, V_THRESHOLD
-from evsim.training.slopes import slopes
+from evsim.model import BLOCK, JUMP, V_THRESHOLD
+from evsim.surrogates import FromFunction
+from evsim.training.neuron_kernels import Kind, NeuronsBack, compiled
 
 GOLDEN = np.load(Path(__file__).parent / "data" / "training.npz")
 CASES = json.loads(str(GOLDEN["surrogates"]))
@@ -129,10 +130,20 @@ def test_training_takes_the_derivative_of_all_neurons(surrogate, each):
     rng = np.random.default_rng(6)
     pre = rng.normal(0.0, 30.0, (3, 4, 37)).astype(np.float32)
     pre[0] /= 30
-    start, step = np.full(V_THRESHOLD + 1, 5), np.full(V_THRESHOLD + 1, int(each))
-    value = np.full(5 + BLOCK, 0.8, np.float32)
+    value = np.zeros(5 + 3 * BLOCK, np.float32)  # zeros, ones, thresholds
+    value[5 + BLOCK :] = 1.0
+    value[5 + 2 * BLOCK :] = 0.8
+    start, step = np.full(JUMP + 1, 5), np.zeros(JUMP + 1, np.int64)
+    start[JUMP], start[V_THRESHOLD], step[V_THRESHOLD] = 5 + BLOCK, 5 + 2 * BLOCK, int(each)
+    threshold = value[5 + 2 * BLOCK :][:37]
     if each:
-        value[5:42] = rng.uniform(0.5, 2.0, 37)
-    wanted = surrogate.derivative(pre[:, 1:3], value[5:42])
-    made = slopes(surrogate, pre, 1, 3, value, start, step)
+        threshold[:] = rng.uniform(0.5, 2.0, 37)
+    wanted = surrogate.derivative(pre[:, 1:3], threshold)
+    made, ones = np.empty((3, 2, 40), np.float32), np.ones_like(pre)
+    carried = np.zeros((4, 37), np.float32), np.zeros((4, 37), np.float32)
+    kind = Kind(soft=True, detach=False, filtered=False, spiking=True)
+    back = NeuronsBack(surrogate, kind, value, start, step)
+    back(pre, np.zeros(pre.shape, np.uint8), (1, 3), ones, made, 1, carried)
+    made = made[:, :, :37]
+    assert (compiled(surrogate, kind) is None) == isinstance(surrogate, FromFunction | Rectangle)
     np.testing.assert_allclose(made, wanted, rtol=1e-6, atol=1e-30)

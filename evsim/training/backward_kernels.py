@@ -1,4 +1,4 @@
-"""Backpropagation through time, the loops: through neurons, and from spikes to gradients of weights.
+"""Backpropagation through time, the loops: from spikes to gradients of weights, and from targets to sources.
 
 Arrays are (T, B, units), float32, units in the engine's order. Each call handles some groups of samples, so that
 threads can share a batch: those of group g are [edges[g], edges[g + 1]). Sums over samples are made group by group, and
@@ -21,8 +21,6 @@ from evsim.lanes import (
     store_some,
     trailing_zeros,
 )
-from evsim.model import BLOCK, COUPLING, DECAY, GAIN, JUMP, LEAK, V_MIN, V_RESET
-from evsim.training.reset_gradient import through_spike
 
 f32 = np.float32
 f64 = np.float64
@@ -36,111 +34,31 @@ ROWS = 8
 
 
 @compile_kernel
-def through_neurons(neurons, given, edges, gradient, all_dv, all_di):
-    """From the gradient of a layer's output to that of its input x, for the samples of all groups.
-
-    With h the potential before the reset, s the spikes, and slope = ds/dh (the surrogate's derivative), backwards:
-
-        dh   = ds * slope + dv * dv/dh         see reset_gradient
-        dx   = jump * dh + gain * di
-        dv   <- leak * dh;   di <- decay * di + coupling * dh
-
-    Where v stands at its lower bound nothing goes on. Neurons that do not spike give h itself.
+def through_linear(gradient, edges, source, sums, wanted, weight, made, scratch):
+    """Back through a linear layer: from the gradient of its targets' input to those of weights, biases and sources.
 
     Parameters
     ----------
-    neurons : h, s, and ds/dh of these samples alone; coefficients of the layer, as in BatchModel: values, where those
-        of the first neuron lie, and steps from neuron to neuron; whether they reset by subtraction, detach the reset,
-        filter their input, spike.
-    given : the gradient of the output.
-    gradient : dx, written.
-    all_dv, all_di : (B, n), dv and di of the step behind the last one; then of the first one.
-    """
-    n = u64(given.shape[2])
-    for back in range(given.shape[0]):
-        t = given.shape[0] - 1 - back
-        for b in range(edges[0], edges[edges.size - 1]):
-            _through_step(neurons, t, b, b - edges[0], n, given, gradient[t, b], all_dv[b], all_di[b])
-
-
-@register_jitable
-def _through_step(neurons, t, b, b_slope, n, given, dx, dv, di):
-    """All neurons of a sample through one step: whole vectors, then what is left over."""
-    start, step = neurons[4], neurons[5]
-    for at in range(u64(0), n, u64(BLOCK)):  # coefficients lie there once a neuron, or BLOCK times
-        places = (
-            _place(start, step, V_RESET, at), _place(start, step, V_MIN, at), _place(start, step, JUMP, at),
-            _place(start, step, LEAK, at), _place(start, step, GAIN, at), _place(start, step, DECAY, at),
-            _place(start, step, COUPLING, at),
-        )  # fmt: skip
-        stop = min(at + u64(BLOCK), n)
-        whole = stop - (stop - at) % u64(LANES)
-        for i in range(at, whole, u64(LANES)):
-            _through_some(neurons, t, b, b_slope, i, u64(LANES), places, given, dx, dv, di)
-        if whole < stop:
-            _through_some(neurons, t, b, b_slope, whole, stop - whole, places, given, dx, dv, di)
-
-
-@register_jitable(forceinline=True)
-def _through_some(neurons, t, b, b_slope, i, n, places, given, dx, dv, di):
-    """Neurons [i, i + n), n up to LANES."""
-    pre, count, slope, value, _, _, soft, detach, filtered, spiking = neurons
-    v_reset, v_min, jump, leak, gain, decay, coupling = places
-    h, s, d = load_some(pre[t, b], i, n), load_some(count[t, b], i, n), load_some(slope[t, b_slope], i, n)
-    ds, v = load_some(given[t, b], i, n), load_some(dv, i, n)
-    to, lowest = load_some(value, v_reset + i, n), load_some(value, v_min + i, n)
-    dh = through_spike(h, s, d, ds, v, to, lowest, spiking, soft, detach)
-    x = load_some(value, jump + i, n) * dh
-    store_some(dv, i, n, load_some(value, leak + i, n) * dh)
-    if filtered:
-        current = load_some(di, i, n)
-        x = x + load_some(value, gain + i, n) * current
-        store_some(di, i, n, load_some(value, decay + i, n) * current + load_some(value, coupling + i, n) * dh)
-    store_some(dx, i, n, x)
-
-
-@register_jitable(forceinline=True)
-def _place(start, step, coefficient, at):
-    """What to add to a neuron's number for where its coefficient lies, from neuron `at` on."""
-    return u64(start[coefficient]) + u64(step[coefficient]) * at - at
-
-
-@compile_kernel
-def through_linear(neurons, given, source, edges, carried, sums, wanted, weight, made, scratch):
-    """Back through a linear layer's neurons, unless they are empty, to gradients of its weights, biases and sources.
-
-    Parameters
-    ----------
-    neurons, given, edges, carried : as in through_neurons; carried has dv and di.
+    gradient : (T, samples of all groups here, n_row); what lies behind the targets goes nowhere.
     source : what entered the layer: frames, or spikes as EventInput has them (frames are then empty), with its stride.
     sums : of weights (groups, sources, n_row), targets filled up to whole vectors; of biases (groups, targets) float64;
         both are added to.
     wanted : whether the gradient of the sources is.
     weight : as `_multiply` has it.
     made : that gradient, (T, B, sources), written.
-    scratch : the gradient of the layer's input (T, samples of a group, n_row), of which what lies behind the targets
-        goes nowhere; units of a frame and how often they spiked.
+    scratch : units of a frame and how often they spiked.
     """
-    gradient, index, times = scratch
+    index, times = scratch
     weight_sums, bias_sums = sums
-    n_steps, n_out = given.shape[0], u64(given.shape[2])
+    n_steps = u64(gradient.shape[0])
     for group in range(edges.size - 1):
-        first, stop = edges[group], edges[group + 1]
-        for back in range(n_steps):
-            t = n_steps - 1 - back
-            for b in range(first, stop):
-                dx = gradient[t, b - first]
-                if neurons[0].size > 0:
-                    _through_step(neurons, t, b, b - edges[0], n_out, given, dx, carried[0][b], carried[1][b])
-                else:
-                    for i in range(n_out):
-                        dx[i] = given[t, b, i]
-        _add_biases(gradient, i64(0), stop - first, bias_sums[group])
-        _add_weights(gradient, first, stop, source, weight_sums[group], index, times)
+        first, stop, offset = edges[group], edges[group + 1], edges[0]
+        _add_biases(gradient, first - offset, stop - offset, bias_sums[group])
+        _add_weights(gradient, offset, first, stop, source, weight_sums[group], index, times)
         if wanted:
             for low in range(u64(0), u64(made.shape[2]), u64(PANEL)):
-                for row in range(u64(0), u64(n_steps) * u64(stop - first), u64(ROWS)):
-                    _multiply(gradient, row, u64(first), u64(stop - first), n_out, weight, low, made)
+                for row in range(u64(0), n_steps * u64(stop - first), u64(ROWS)):
+                    _multiply(gradient, row, u64(offset), u64(first), u64(stop - first), weight, low, made)
 
 
 @register_jitable
@@ -154,7 +72,7 @@ def _add_biases(gradient, first, stop, sums):
 
 
 @register_jitable
-def _add_weights(gradient, first, stop, source, weight_sums, index, times):
+def _add_weights(gradient, offset, first, stop, source, weight_sums, index, times):
     """weight_sums (sources, n_row) += each source's spikes times gradient, tile by tile of the targets."""
     frames, start, listed, stride = source
     n_steps, n_row = gradient.shape[0], u64(weight_sums.shape[1])
@@ -164,7 +82,7 @@ def _add_weights(gradient, first, stop, source, weight_sums, index, times):
         for low in range((n_steps - 1) // STEPS_AT_ONCE * STEPS_AT_ONCE, -1, -STEPS_AT_ONCE):
             for b in range(first, stop):
                 for t in range(low, min(low + STEPS_AT_ONCE, n_steps)):
-                    dx = gradient[t, b - first]
+                    dx = gradient[t, b - offset]
                     if frames.size == 0:
                         row = b * stride + t
                         for at in range(tile, high, u64(LANES)):
@@ -215,22 +133,27 @@ def _list_frame(frame, index, times):
 
 
 @register_jitable(forceinline=True)
-def _multiply(gradient, row, first, n_samples, n_out, weight, low, made):
+def _multiply(gradient, row, offset, first, n_samples, weight, low, made):
     """made = the gradient of the targets times weight (panel of sources, target, source of it), for one panel from low.
 
-    Of ROWS steps and samples (step, sample of a group) from `row` on. Terms are added target by target, in registers.
+    Of ROWS rows (step, sample of a group's n_samples) from `row` on; the group begins at sample `first`, the gradient
+    at `offset`. Terms are added target by target, in registers.
     """
-    g, last = gradient.reshape(-1), u64(gradient.shape[0]) * n_samples - u64(1)
-    g0, g1 = _row(gradient, row, n_samples), _row(gradient, min(row + u64(1), last), n_samples)
-    g2, g3 = _row(gradient, min(row + u64(2), last), n_samples), _row(gradient, min(row + u64(3), last), n_samples)
-    g4, g5 = _row(gradient, min(row + u64(4), last), n_samples), _row(gradient, min(row + u64(5), last), n_samples)
-    g6, g7 = _row(gradient, min(row + u64(6), last), n_samples), _row(gradient, min(row + u64(7), last), n_samples)
+    n_out = u64(weight.size) // ((u64(made.shape[2]) + u64(PANEL - 1)) // u64(PANEL) * u64(PANEL))
+    g, last, at = gradient.reshape(-1), u64(gradient.shape[0]) * n_samples - u64(1), first - offset
+    g0, g1 = _row(gradient, row, n_samples, at), _row(gradient, min(row + u64(1), last), n_samples, at)
+    g2 = _row(gradient, min(row + u64(2), last), n_samples, at)
+    g3 = _row(gradient, min(row + u64(3), last), n_samples, at)
+    g4 = _row(gradient, min(row + u64(4), last), n_samples, at)
+    g5 = _row(gradient, min(row + u64(5), last), n_samples, at)
+    g6 = _row(gradient, min(row + u64(6), last), n_samples, at)
+    g7 = _row(gradient, min(row + u64(7), last), n_samples, at)
     zero = load_some(weight, u64(0), u64(0))
     a0, a1, a2, a3, a4, a5, a6, a7 = zero, zero, zero, zero, zero, zero, zero, zero
     b0, b1, b2, b3, b4, b5, b6, b7 = zero, zero, zero, zero, zero, zero, zero, zero
     for j in range(n_out):
-        at = low * n_out + j * u64(PANEL)
-        x, y = load_lanes(weight, at), load_lanes(weight, at + u64(LANES))
+        place = low * n_out + j * u64(PANEL)
+        x, y = load_lanes(weight, place), load_lanes(weight, place + u64(LANES))
         a0, b0 = plus_times(a0, g[g0 + j], x), plus_times(b0, g[g0 + j], y)
         a1, b1 = plus_times(a1, g[g1 + j], x), plus_times(b1, g[g1 + j], y)
         a2, b2 = plus_times(a2, g[g2 + j], x), plus_times(b2, g[g2 + j], y)
@@ -250,9 +173,9 @@ def _multiply(gradient, row, first, n_samples, n_out, weight, low, made):
 
 
 @register_jitable(forceinline=True)
-def _row(gradient, row, n_samples):
-    """Where a row (step, sample of n_samples) of the gradient begins."""
-    return (row // n_samples * u64(gradient.shape[1]) + row % n_samples) * u64(gradient.shape[2])
+def _row(gradient, row, n_samples, at):
+    """Where a row (step, sample of n_samples from the gradient's sample `at` on) begins."""
+    return (row // n_samples * u64(gradient.shape[1]) + at + row % n_samples) * u64(gradient.shape[2])
 
 
 @register_jitable(forceinline=True)

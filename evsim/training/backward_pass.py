@@ -21,15 +21,14 @@ from evsim.training import backward_kernels as kernels
 from evsim.training.gathering_kernels import collect_weights, fill_panels
 from evsim.training.groups import group_edges, share_groups
 from evsim.training.images import pool_gradient, source_gradient
+from evsim.training.neuron_kernels import Kind, NeuronsBack
 from evsim.training.record import Chunk
-from evsim.training.slopes import write_slopes
 from evsim.training.stepwise import StepwiseNeurons
 
 F4 = NDArray[np.float32]
-NO_FRAMES, NO_VALUES = np.empty((0, 0, 0), np.uint8), np.empty((0, 0, 0), np.float32)
-NO_CARRIED = np.empty((0, 0), np.float32)
+NO_FRAMES = np.empty((0, 0, 0), np.uint8)
 SOURCES_AT_ONCE = 128  # whose gradients a thread collects
-LARGE = 2**15  # weights of which several threads collect the gradients
+LARGE = 2**14  # weights of a layer of which several threads collect the gradients
 f32 = np.float32
 
 
@@ -55,6 +54,7 @@ class BackwardPass:
             for k, node in enumerate(nodes)
             if node.row[bm.NEURONS] == 1 and k not in self._stepwise
         }
+        self._neurons = {k: self._neurons_back(k) for k in self._carried}
         recurrent = [k for k, node in enumerate(nodes) if isinstance(net.layers[node.layer], Recurrent)]
         self._after = {k: np.zeros((n_samples, nodes[k].size), np.float32) for k in recurrent}
         self._back_weights = {k: np.zeros((nodes[k].size, nodes[k].size), np.float32) for k in recurrent}
@@ -131,35 +131,34 @@ class BackwardPass:
         recurrent = isinstance(self._net.layers[node.layer], Recurrent)
         return node.neurons is not None and (recurrent or bool(node.neurons.learned()))
 
-    def _neurons(self, k: int, chunk: Chunk, first: int, stop: int) -> tuple[Any, ...]:
-        """The neurons of node k for samples [first, stop), as kernels have them; empty, where none are."""
+    def _neurons_back(self, k: int) -> NeuronsBack:
         node, model = self._built.nodes[k], self._built.model
-        row, starts, steps = node.row, model.parameter_start[k], model.parameter_step[k]
-        if k not in self._carried:
-            return NO_VALUES, NO_FRAMES, NO_VALUES, model.parameter_value, starts, steps, False, False, False, False
         assert node.neurons is not None
-        pre, count, spiking = chunk.pre[k], chunk.frames[k], bool(row[bm.SPIKING])
-        if spiking:
-            slope = self._empty(("slopes", first), (len(pre), stop - first, node.size), np.float32)
-            write_slopes(node.neurons.surrogate, pre, first, model.parameter_value, starts, steps, slope)
-        else:
-            slope, count = pre, np.zeros(pre.shape, np.uint8)
-        return (
-            pre, count, slope, model.parameter_value, starts, steps, bool(row[bm.SOFT]),
-            bool(node.neurons.detach_reset), bool(row[bm.FILTERED]), spiking,
-        )  # fmt: skip
+        flags = (node.row[bm.SOFT], node.neurons.detach_reset, node.row[bm.FILTERED], node.row[bm.SPIKING])
+        coefficients = model.parameter_value, model.parameter_start[k], model.parameter_step[k]
+        return NeuronsBack(node.neurons.surrogate, Kind(*map(bool, flags)), *coefficients)
 
     def _through_neurons(self, k: int, chunk: Chunk, given: F4) -> F4:
         """The gradient of what enters neurons, from that of what they give."""
         gradient, given = np.empty_like(chunk.pre[k]), np.ascontiguousarray(given, np.float32)
 
         def work(low: int, high: int) -> None:
-            edges = self._edges[low : high + 1]
-            neurons = self._neurons(k, chunk, edges[0], edges[-1])
-            kernels.through_neurons(neurons, given, edges, gradient, *self._carried_by(k, edges[0], edges[-1]))
+            self._back(k, chunk, low, high, given, gradient, 0)
 
         share_groups(self._net.threads, self._edges, work)
         return gradient
+
+    def _back(self, k: int, chunk: Chunk, low: int, high: int, given: F4, made: F4, offset: int) -> None:
+        """The same for groups [low, high), into an array whose first sample is number `offset`."""
+        first, stop = int(self._edges[low]), int(self._edges[high])
+        if k not in self._neurons:
+            made[:, first - offset : stop - offset, : given.shape[2]] = given[:, first:stop]
+            return
+        if self._is_new:
+            for each in self._carried[k]:
+                each[first:stop] = 0.0
+        s = chunk.frames[k] if self._built.nodes[k].row[bm.SPIKING] == 1 else NO_FRAMES
+        self._neurons[k](chunk.pre[k], s, (first, stop), given, made, offset, self._carried[k])
 
     def _through_linear(self, layers: list[int], chunk: Chunk, given: F4) -> F4:
         """Through linear layers, one behind the other, with their neurons; of the sources of the last (T, B, units).
@@ -176,15 +175,14 @@ class BackwardPass:
 
         def work(low: int, high: int) -> None:
             now, edges = given, self._edges[low : high + 1]
+            first, n = int(edges[0]), int(edges[-1] - edges[0])
             for k in layers:
-                room = frames[0], int(np.diff(edges).max()), whole_lines(now.shape[2])
-                scratch = self._empty(("scratch", low), room, f32), *_room_for(self._built.nodes[k].order_in.size)
-                kernels.through_linear(
-                    self._neurons(k, chunk, edges[0], edges[-1]), now, sources[k], edges,
-                    self._carried_by(k, edges[0], edges[-1]), self._sums_of_groups(k, low, high), wanted[k],
-                    panels[k], between[k], scratch,
-                )  # fmt: skip
+                gradient = self._empty(("entering", low), (frames[0], n, whole_lines(now.shape[2])), f32)
+                self._back(k, chunk, low, high, now, gradient, first)
+                sums, scratch = self._sums_of_groups(k, low, high), _room_for(self._built.nodes[k].order_in.size)
+                kernels.through_linear(gradient, edges, sources[k], sums, wanted[k], panels[k], between[k], scratch)
                 now = between[k]
+                del gradient  # whose memory is the next one's
 
         share_groups(self._net.threads, self._edges, work)
         return between[layers[-1]]
@@ -224,14 +222,6 @@ class BackwardPass:
                 self._back_weights[k] += gradient[t].T @ spikes.astype(np.float32)
                 self._back_biases[k] += gradient[t].sum(axis=0, dtype=np.float64)
         return gradient
-
-    def _carried_by(self, k: int, first: int, stop: int) -> tuple[F4, F4]:
-        """dv and di of the neurons of node k, where there are any; of samples [first, stop) zeros at first."""
-        carried = self._carried.get(k, (NO_CARRIED, NO_CARRIED))
-        if self._is_new:
-            for each in carried:
-                each[first:stop] = 0.0
-        return carried
 
     def _sums_of(self, k: int) -> tuple[F4, NDArray[np.float64]]:
         """Room for the sums of a connection's weights and biases, in the order that the kernels have them in."""
@@ -275,13 +265,13 @@ class BackwardPass:
         made, calls = dict[int, F4](), []
         for k, connection in self._connections.items():
             if isinstance(connection, Linear):
-                node = self._built.nodes[k]
+                node, n_in = self._built.nodes[k], connection.in_features
                 made[k] = np.empty(connection.weight.shape, f32)
                 shared = self._sums[k][0], node.order_in, f32(node.scale_in)
-                edges = [*range(0, node.order_in.size, SOURCES_AT_ONCE), node.order_in.size]
-                calls += [(*shared, np.uint64(low), np.uint64(high), made[k]) for low, high in pairwise(edges)]
-        is_large = sum(each.size for each in made.values()) >= LARGE
-        share_out(self._net.threads if is_large else 1, collect_weights, calls)
+                at_once = SOURCES_AT_ONCE if connection.weight.size >= LARGE else n_in
+                parts = [*range(0, n_in, at_once), n_in]
+                calls += [(*shared, np.uint64(low), np.uint64(high), made[k]) for low, high in pairwise(parts)]
+        share_out(self._net.threads if len(calls) > len(made) else 1, collect_weights, calls)
         return made
 
     def _connection_gradients(self, k: int, weight: F4 | None) -> dict[str, F4]:

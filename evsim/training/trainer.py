@@ -101,11 +101,11 @@ class Trainer:
         self.net.reset()
         output, backward = forward(self.net, self.encoder(x, first_sample), checkpoint_every=self.checkpoint_every)
         loss, gradient, classes = self.loss.judge(output, y)
-        figures = {"accuracy": float(np.mean(classes == _classes(y)))}
+        figures = {"accuracy": int(np.count_nonzero(classes == _classes(y))) / len(classes)}
         layers = {}
         for index, rate in backward.rates().items():
-            figures[f"rate.{index}"] = float(rate.mean())
-            figures[f"silent.{index}"] = float(np.mean(rate == 0.0))
+            figures[f"rate.{index}"] = float(rate.sum()) / rate.size
+            figures[f"silent.{index}"] = 1.0 - int(np.count_nonzero(rate)) / rate.size
             if index in self.regularisers:
                 penalty, slope = self.regularisers[index](rate[np.newaxis, np.newaxis])
                 loss += penalty
