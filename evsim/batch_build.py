@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,8 @@ def owner(index: int, layer: Any) -> str:
 
 def build_batch(layers: Sequence[Layer | NeuronModel], shape: Shape, dt: float, seed: int) -> BatchBuilt:
     """Compile layers for samples of `shape`."""
-    builder = _Builder(shape, dt, seed)
+    is_image = any(isinstance(layer, Conv2d | Pool) for layer in layers)
+    builder = _Builder(shape, is_image, dt, seed)
     for index, layer in enumerate(layers):
         builder.add(index, layer)
     built = builder.finish()
@@ -83,7 +85,7 @@ def update_weights(built: BatchBuilt, layers: Sequence[Layer | NeuronModel]) -> 
 class _Builder:
     """Adds nodes one after another; a connection waits for the neurons behind it."""
 
-    def __init__(self, shape: Shape, dt: float, seed: int) -> None:
+    def __init__(self, shape: Shape, is_image: bool, dt: float, seed: int) -> None:
         self.dt = dt
         self.key = np.array([seed & 0xFFFFFFFF, seed >> 32], np.int64)
         self.nodes: list[Node] = []
@@ -96,8 +98,9 @@ class _Builder:
         self.waiting: tuple[int, Connection] | None = None
         self.shape = shape  # of what reaches the next layer
         self.source_shape = shape  # of what reaches the next node
-        self.order = _order(shape)
-        self.channels = _image(shape)[0]
+        entering = shape if is_image else (prod(shape),)  # in the user's order, unless a layer looks at neighbours
+        self.order = _order(entering)
+        self.channels = _image(entering)[0]
         self.scale = 1.0
         self.most = HEADROOM  # as in Node
 

@@ -252,7 +252,8 @@ def _rows(x: NDArray[Any]) -> NDArray[Any]:
 
 
 def _batch(owner: str, x: Any) -> NDArray[Any]:
-    array = x if isinstance(x, np.ndarray) and x.dtype == np.float32 else checks.as_floats(owner, "x", x)
+    is_float = isinstance(x, np.ndarray) and x.dtype in (np.float32, np.float64)
+    array = x if is_float else checks.as_floats(owner, "x", x)
     require_batch(owner, "x", array)
     return array
 

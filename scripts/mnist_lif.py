@@ -26,7 +26,7 @@ def main() -> None:
     net = evsim.Sequential(evsim.Flatten(), evsim.Linear(784, 10, bias=False), layer, **settings)
 
     def encode(x: np.ndarray, first: int) -> evsim.PoissonInput:
-        return evsim.encoders.poisson(x / 255.0, given.T, seed=given.seed, first_sample=first)
+        return evsim.encoders.poisson(x / np.float32(255), given.T, seed=given.seed, first_sample=first)
 
     trainer = evsim.Trainer(net, evsim.RateMSE(), evsim.Adam(lr=given.lr), encoder=encode, seed=given.seed)
     run = train_on_mnist(trainer, given, "mnist_lif.h5")
