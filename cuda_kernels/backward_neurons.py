@@ -1,11 +1,10 @@
 """Neurons backwards on the GPU: from the gradient of what they give to that of their input, a thread each.
 
 A surrogate's derivative is a kernel of its own, made from the surrogate's `curve`; the rest is one kernel for all. The
-equations are those of `training.backward_kernels.through_neurons` and, of what neurons learn, `training.stepwise`.
+equations are those of `training.neuron_kernels` and, of what neurons learn, `training.stepwise`.
 """
 
 import functools
-from collections import namedtuple
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,14 +68,7 @@ def slope_kernel(surrogate: Surrogate) -> tuple[Any, Any]:
     """The kernel that fills in a surrogate's derivative, and the numbers of the surrogate for it."""
     if isinstance(surrogate, FromFunction):
         return _make_slope_kernel(surrogate.of_number, True), ()
-    numbers = vars(surrogate)
-    parameters = _tuple_of(type(surrogate), tuple(numbers))
-    return _make_slope_kernel(type(surrogate).curve, False), parameters(*map(float, numbers.values()))
-
-
-@functools.cache
-def _tuple_of(kind: type, names: tuple[str, ...]) -> Any:
-    return namedtuple(kind.__name__, names)
+    return _make_slope_kernel(type(surrogate).curve, False), surrogate.numbers()
 
 
 def check_surrogate(label: str, surrogate: Surrogate) -> None:

@@ -23,8 +23,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 import numba
@@ -47,6 +49,13 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float32]
+
+
+@cache
+def _numbers_class(kind: type[Surrogate], names: tuple[str, ...]) -> Any:
+    made = namedtuple(f"{kind.__name__}Numbers", names)  # type: ignore[misc]
+    setattr(made, "kind", kind)  # noqa: B010
+    return made
 
 
 class Surrogate(ABC):
@@ -73,6 +82,16 @@ class Surrogate(ABC):
         h, v_threshold = np.asarray(h, np.float32), np.asarray(v_threshold, np.float32)
         with np.errstate(over="ignore"):  # far from the threshold: 1 / infinity is the right 0
             return np.asarray(self.curve(h - v_threshold, v_threshold), np.float32)
+
+    def numbers(self) -> Any:
+        """The parameters as a named tuple of floats, of a class of their own: what a compiled curve has as `self`.
+
+        Raises
+        ------
+        TypeError, ValueError : they are not numbers.
+        """
+        given = vars(self)
+        return _numbers_class(type(self), tuple(given))(*map(float, given.values()))
 
     @staticmethod
     def from_function(function: Callable[[float], float]) -> Surrogate:
@@ -219,3 +238,10 @@ class StraightThrough(Surrogate):
 
     def curve(self, x: Floats, v_threshold: Floats) -> Any:
         return 0 * x + 1
+
+
+for _kind in (
+    ATan, FastSigmoid, PiecewiseQuadratic, Sigmoid, SingleExponential, SoftSign, StraightThrough, Triangle
+):  # fmt: skip
+    _class = type(_kind().numbers())  # compiled kernels that are kept on disk know these classes by their names here
+    globals()[_class.__name__] = _class

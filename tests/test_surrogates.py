@@ -11,7 +11,7 @@ import pytest
 import evsim
 from evsim.model import BLOCK, JUMP, V_THRESHOLD
 from evsim.surrogates import FromFunction
-from evsim.training.neuron_kernels import Kind, NeuronsBack, compiled
+from evsim.training.neuron_kernels import Given, Kind, NeuronsBack, loop_of
 
 GOLDEN = np.load(Path(__file__).parent / "data" / "training.npz")
 CASES = json.loads(str(GOLDEN["surrogates"]))
@@ -145,5 +145,5 @@ def test_training_takes_the_derivative_of_all_neurons(surrogate, each):
     back = NeuronsBack(surrogate, kind, value, start, step)
     back(pre, np.zeros(pre.shape, np.uint8), (1, 3), ones, made, 1, carried)
     made = made[:, :, :37]
-    assert (compiled(surrogate, kind) is None) == isinstance(surrogate, FromFunction | Rectangle)
+    assert isinstance(loop_of(surrogate)[1], Given) == isinstance(surrogate, FromFunction | Rectangle)
     np.testing.assert_allclose(made, wanted, rtol=1e-6, atol=1e-30)

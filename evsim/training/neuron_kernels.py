@@ -12,14 +12,13 @@ A surrogate's curve becomes part of the loop, on whole vectors, where it is made
 `evsim.jit`'s exp and positive. Others, and functions that numba compiled for numbers, make an array of slopes before.
 """
 
-from collections import namedtuple
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evsim.jit import bind_kernel, compile_kernel, register_jitable
+from evsim.jit import bind_kernel, compile_kernel, overload, register_jitable
 from evsim.lanes import LANES, load_some, store_some
 from evsim.model import BLOCK, COUPLING, DECAY, GAIN, JUMP, LEAK, V_MIN, V_RESET, V_THRESHOLD
 from evsim.surrogates import Surrogate
@@ -33,12 +32,18 @@ u64 = np.uint64
 
 
 class Kind(NamedTuple):
-    """What a loop is compiled for, besides the surrogate."""
+    """What differs from layer to layer, besides the surrogate."""
 
     soft: bool  # reset by subtraction
     detach: bool  # of the reset
     filtered: bool  # input through a synaptic current
     spiking: bool
+
+
+class Given(NamedTuple):
+    """In place of a surrogate's numbers: its slopes are in an array."""
+
+    are_given: float = 1.0
 
 
 class NeuronsBack:
@@ -52,10 +57,9 @@ class NeuronsBack:
     """
 
     def __init__(self, surrogate: Surrogate, kind: Kind, value: F4, start: Any, step: Any) -> None:
-        self._surrogate, self._coefficients = surrogate, (value, start, step)
-        kernel = compiled(surrogate, kind) if kind.spiking else None
-        self._needs_slopes = kernel is None and kind.spiking
-        self._kernel = _kernel(None, (), kind) if kernel is None else kernel
+        self._surrogate, self._kind, self._coefficients = surrogate, kind, (value, start, step)
+        loop: tuple[Any, Any] = loop_of(surrogate) if kind.spiking else (through, Given())
+        self._kernel, self._numbers = loop
 
     def __call__(self, h: F4, s: Any, samples: tuple[int, int], given: F4, made: F4, offset: int, carried: Any) -> None:
         """Go back through all steps of some samples.
@@ -69,17 +73,40 @@ class NeuronsBack:
         carried : dv and di (B, n) of the step behind the last one, then of the first one.
         """
         slope = NO_SLOPES
-        if self._needs_slopes:
+        if self._kind.spiking and isinstance(self._numbers, Given):
             slope = slopes(self._surrogate, h, *samples, *self._coefficients)
-        self._kernel(h, s, slope, *self._coefficients, *samples, given, made, offset, *carried)
+        self._kernel(
+            self._numbers, *self._kind, h, s, slope, *self._coefficients, *samples, given, made, offset, *carried
+        )
 
 
-def compiled(surrogate: Surrogate, kind: Kind) -> Any:
-    """The loop with the surrogate's curve in it; None where that cannot be compiled."""
-    items = tuple(vars(surrogate).items())
-    if type(surrogate).derivative is not Surrogate.derivative:
+def loop_of(surrogate: Surrogate) -> tuple[Any, Any]:
+    """The loop with the surrogate's curve in it, and its numbers; or Given, where the curve cannot be compiled."""
+    if type(surrogate).derivative is Surrogate.derivative:
+        try:
+            numbers = surrogate.numbers()
+        except (TypeError, ValueError):
+            return through, Given()
+        its_class: Any = type(numbers)
+        kernel = _compiled(its_class)
+        if kernel is not None:
+            return kernel, numbers
+    return through, Given()
+
+
+@cache
+def _compiled(numbers: Any) -> Any:
+    """The loop for surrogates with numbers of this class; None where it cannot be compiled."""
+    frames, flat = np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32)
+    held = frames, np.zeros((0, 0, 0), np.uint8), frames
+    coefficients = np.zeros(0, np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64)
+    example = numbers(*[1.0] * len(numbers._fields))
+    kernel = through if numbers.kind.__module__ == Surrogate.__module__ else _through_with_others
+    try:
+        bind_kernel(kernel, (example, *[True] * 4, *held, *coefficients, 0, 0, frames, frames, 0, flat, flat))
+    except Exception:  # whatever numba makes of what a user wrote for arrays
         return None
-    return _kernel(type(surrogate), items, kind) if all(isinstance(x, float | int) for _, x in items) else None
+    return kernel
 
 
 def slopes(surrogate: Surrogate, h: F4, first: int, stop: int, value: F4, start: Any, step: Any) -> F4:
@@ -92,88 +119,74 @@ def slopes(surrogate: Surrogate, h: F4, first: int, stop: int, value: F4, start:
     return made
 
 
-@cache
-def _kernel(surrogate: type[Surrogate] | None, items: tuple[tuple[str, Any], ...], kind: Kind) -> Any:
-    """The loop with a surrogate's curve and its parameters, or with an array of slopes; None if it does not compile."""
-    if surrogate is None:
-        slope_of = _given_slope
-    else:
-        slope_of = _curve_of(
-            register_jitable(surrogate.curve), namedtuple(surrogate.__name__, dict(items))(**dict(items))
-        )
-    frames, counts, flat = np.zeros((0, 0, 0), np.float32), np.zeros((0, 0, 0), np.uint8), np.zeros((0, 0), np.float32)
-    coefficients = flat[0:0].reshape(-1), np.zeros(0, np.int64), np.zeros(0, np.int64)
-    arguments = (frames, counts, frames, *coefficients, 0, 0, frames, frames, 0, flat, flat)
-    kernel = compile_kernel(_loop(slope_of, *kind), cached=False)
-    try:
-        bind_kernel(kernel, arguments)
-    except Exception:  # whatever numba makes of what a user wrote for arrays
-        if surrogate is None:
-            raise
-        return None
-    return kernel
+def _slope_of(numbers, slope, i, n, h, threshold):  # type: ignore[no-untyped-def]
+    """Of neurons [i, i + n), which hold h: by the curve that belongs to the numbers' class, or what is given."""
 
 
-def _curve_of(curve: Any, parameters: Any) -> Any:
-    @register_jitable(forceinline=True)
-    def slope_of(slope, t, b, i, n, h, threshold):  # type: ignore[no-untyped-def]
-        return curve(parameters, h - threshold, threshold)
+@overload(_slope_of)
+def _overload_slope_of(numbers, slope, i, n, h, threshold):  # type: ignore[no-untyped-def]
+    if numbers.instance_class is Given:
+        return lambda numbers, slope, i, n, h, threshold: load_some(slope, i, n)
+    curve = register_jitable(numbers.instance_class.kind.curve)
+    return lambda numbers, slope, i, n, h, threshold: curve(numbers, h - threshold, threshold)
 
-    return slope_of
+
+def _through(  # type: ignore[no-untyped-def]
+    numbers, soft, detach, filtered, spiking, pre, count, slope, value, start, step, first, stop, given, gradient,
+    offset, all_dv, all_di,
+):  # fmt: skip
+    n, n_steps, kind = u64(pre.shape[2]), pre.shape[0], (soft, detach, filtered, spiking)
+    for back in range(n_steps):
+        t = n_steps - 1 - back
+        for b in range(first, stop):
+            held = pre[t, b], count[t, b], slope[t, b - first], given[t, b]
+            to = gradient[t, b - offset], all_dv[b], all_di[b]
+            for at in range(u64(0), n, u64(BLOCK)):  # coefficients lie there once a neuron, or BLOCK times
+                places = (
+                    _place(start, step, V_RESET, at), _place(start, step, V_MIN, at), _place(start, step, JUMP, at),
+                    _place(start, step, LEAK, at), _place(start, step, GAIN, at), _place(start, step, DECAY, at),
+                    _place(start, step, COUPLING, at), _place(start, step, V_THRESHOLD, at),
+                )  # fmt: skip
+                end = min(at + u64(BLOCK), n)
+                whole = end - (end - at) % u64(LANES)
+                for i in range(at, whole, u64(LANES)):
+                    _through_some(numbers, kind, held, value, places, to, i, u64(LANES))
+                if whole < end:
+                    _through_some(numbers, kind, held, value, places, to, whole, end - whole)
 
 
 @register_jitable(forceinline=True)
-def _given_slope(slope, t, b, i, n, h, threshold):  # type: ignore[no-untyped-def]
-    return load_some(slope[t, b], i, n)
+def _through_some(numbers, kind, held, value, places, to, i, n):  # type: ignore[no-untyped-def]
+    """Neurons [i, i + n), n up to LANES."""
+    soft, detach, filtered, spiking = kind
+    pre, count, slope, given = held
+    dx, dv, di = to
+    v_reset, v_min, jump, leak, gain, decay, coupling, v_threshold = places
+    h, ds, v, d, s = load_some(pre, i, n), load_some(given, i, n), load_some(dv, i, n), _none(pre), _none(pre)
+    if spiking:
+        d = _slope_of(numbers, slope, i, n, h, load_some(value, v_threshold + i, n))
+        s = load_some(count, i, n)
+    after, lowest = load_some(value, v_reset + i, n), load_some(value, v_min + i, n)
+    dh = through_spike(h, s, d, ds, v, after, lowest, spiking, soft, detach)
+    x = load_some(value, jump + i, n) * dh
+    store_some(dv, i, n, load_some(value, leak + i, n) * dh)
+    if filtered:
+        current = load_some(di, i, n)
+        x = x + load_some(value, gain + i, n) * current
+        store_some(di, i, n, load_some(value, decay + i, n) * current + load_some(value, coupling + i, n) * dh)
+    store_some(dx, i, n, x)
 
 
-def _loop(slope_of: Any, soft: bool, detach: bool, filtered: bool, spiking: bool) -> Any:
-    @register_jitable(forceinline=True)
-    def through_some(h, s, slope, t, b, value, places, ds, dx, dv, di, i, n):  # type: ignore[no-untyped-def]
-        """Neurons [i, i + n), n up to LANES."""
-        v_reset, v_min, jump, leak, gain, decay, coupling, v_threshold = places
-        before, v = load_some(h, i, n), load_some(dv, i, n)
-        to, lowest = load_some(value, v_reset + i, n), load_some(value, v_min + i, n)
-        if spiking:
-            d = slope_of(slope, t, b, i, n, before, load_some(value, v_threshold + i, n))
-            dh = through_spike(before, load_some(s, i, n), d, load_some(ds, i, n), v, to, lowest, True, soft, detach)
-        else:
-            dh = through_spike(before, v, v, load_some(ds, i, n), v, to, lowest, False, soft, detach)
-        x = load_some(value, jump + i, n) * dh
-        store_some(dv, i, n, load_some(value, leak + i, n) * dh)
-        if filtered:
-            current = load_some(di, i, n)
-            x = x + load_some(value, gain + i, n) * current
-            store_some(di, i, n, load_some(value, decay + i, n) * current + load_some(value, coupling + i, n) * dh)
-        store_some(dx, i, n, x)
-
-    def through(  # type: ignore[no-untyped-def]
-        pre, count, slope, value, start, step, first, stop, given, gradient, offset, all_dv, all_di
-    ):
-        n, n_steps = u64(pre.shape[2]), pre.shape[0]
-        for back in range(n_steps):
-            t = n_steps - 1 - back
-            for b in range(first, stop):
-                h, s, ds, dx = pre[t, b], count[t, b], given[t, b], gradient[t, b - offset]
-                dv, di = all_dv[b], all_di[b]
-                for at in range(u64(0), n, u64(BLOCK)):  # coefficients lie there once a neuron, or BLOCK times
-                    places = (
-                        _place(start, step, V_RESET, at), _place(start, step, V_MIN, at),
-                        _place(start, step, JUMP, at), _place(start, step, LEAK, at), _place(start, step, GAIN, at),
-                        _place(start, step, DECAY, at), _place(start, step, COUPLING, at),
-                        _place(start, step, V_THRESHOLD, at),
-                    )  # fmt: skip
-                    end = min(at + u64(BLOCK), n)
-                    whole = end - (end - at) % u64(LANES)
-                    for i in range(at, whole, u64(LANES)):
-                        through_some(h, s, slope, t, b - first, value, places, ds, dx, dv, di, i, u64(LANES))
-                    if whole < end:
-                        through_some(h, s, slope, t, b - first, value, places, ds, dx, dv, di, whole, end - whole)
-
-    return through
+@register_jitable(forceinline=True)
+def _none(array):  # type: ignore[no-untyped-def]
+    return load_some(array, u64(0), u64(0))
 
 
 @register_jitable(forceinline=True)
 def _place(start, step, coefficient, at):  # type: ignore[no-untyped-def]
     """What to add to a neuron's number for where its coefficient lies, from neuron `at` on."""
     return u64(start[coefficient]) + u64(step[coefficient]) * at - at
+
+
+through = compile_kernel(_through)
+_through_with_others = compile_kernel(_through, cached=False)  # a user's curve may change without a change of ours
