@@ -39,7 +39,7 @@ class CudaMaker:
 
     def scratch_bytes(self) -> int:
         """Counts and starts of rows, sums of each input, quantile tables, and lists: a piece in use and one before."""
-        projections = self._network.projections
+        projections = [p for p in self._network.projections if not p.shares_rows]
         rows = sum(len(p.source) for p in projections)
         tables = {value for p in projections for value in (p.weight, p.delay) if isinstance(value, Distribution)}
         listed = max((_listed_bytes(p) for p in projections), default=0)

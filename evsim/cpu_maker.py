@@ -35,9 +35,10 @@ class CpuMaker:
 
     def scratch_bytes(self) -> int:
         """Counts of each maker for each row, sums of each input, delays in steps."""
-        rows = [len(p.source) * self._threads for p in self._network.projections]
+        own = [p for p in self._network.projections if not p.shares_rows]
+        rows = [len(p.source) * self._threads for p in own]
         counts = (sum(rows) // 2 + 2 * max(rows, default=0)) * self._makers
-        delays = [p.delay for p in self._network.projections if not isinstance(p.delay, Distribution)]
+        delays = [p.delay for p in own if not isinstance(p.delay, Distribution)]
         listed = max((delay.size for delay in delays), default=0)
         return 8 * (counts + sum(rows)) + 16 * (self._layout.n_inputs + listed)
 

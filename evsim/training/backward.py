@@ -31,6 +31,8 @@ def forward(
 ) -> tuple[F4, "Backward"]:
     """Run a batch, keeping what the gradients need, where the network runs: 5 bytes for each neuron, step and sample.
 
+    The network keeps this memory for the next batch, once nothing refers to what was in it.
+
     On a GPU gradients are computed there, in sums whose order is always the same; they are the CPU's to rounding.
 
     With `checkpoint_every` only the states before every so many steps are kept, and the input as spikes; backward runs

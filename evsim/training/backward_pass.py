@@ -5,6 +5,7 @@ and samples in GROUPS groups.
 """
 
 from itertools import pairwise
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -177,7 +178,7 @@ class BackwardPass:
             now, edges = given, self._edges[low : high + 1]
             first, n = int(edges[0]), int(edges[-1] - edges[0])
             for k in layers:
-                gradient = self._empty(("entering", low), (frames[0], n, whole_lines(now.shape[2])), f32)
+                gradient = self._empty(("entering", get_ident()), (frames[0], n, whole_lines(now.shape[2])), f32)
                 self._back(k, chunk, low, high, now, gradient, first)
                 sums, scratch = self._sums_of_groups(k, low, high), _room_for(self._built.nodes[k].order_in.size)
                 kernels.through_linear(gradient, edges, sources[k], sums, wanted[k], panels[k], between[k], scratch)

@@ -1,4 +1,4 @@
-"""Back through the neurons of a layer: the loop over steps and neurons, compiled for each surrogate and kind of neuron.
+"""Back through the neurons of a layer: the loop over steps and neurons, compiled for each surrogate.
 
 With h the potential before the reset, s the spikes, and slope = ds/dh the surrogate's derivative, backwards in time:
 
@@ -27,7 +27,6 @@ from evsim.training.reset_gradient import through_spike
 F4 = NDArray[np.float32]
 AT_ONCE = 2**16  # slopes by NumPy at a time
 NO_SLOPES = np.empty((0, 0, 0), np.float32)
-f32 = np.float32
 u64 = np.uint64
 
 
@@ -135,6 +134,7 @@ def _through(  # type: ignore[no-untyped-def]
     numbers, soft, detach, filtered, spiking, pre, count, slope, value, start, step, first, stop, given, gradient,
     offset, all_dv, all_di,
 ):  # fmt: skip
+    """The last step first; all neurons of a sample, whole vectors and then what is left over."""
     n, n_steps, kind = u64(pre.shape[2]), pre.shape[0], (soft, detach, filtered, spiking)
     for back in range(n_steps):
         t = n_steps - 1 - back
