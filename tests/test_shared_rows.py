@@ -258,7 +258,7 @@ def test_a_convolution_takes_well_below_4_bytes_a_synapse(threads):
     assert sim.n_synapses > 4_000_000
     assert held(sim) < 0.2 * sim.n_synapses
     assert sim.memory().bytes_per_synapse == pytest.approx(held(sim) / sim.n_synapses, rel=1e-3)
-    assert sim.memory().building <= 16 * sum(population.size for population in net.populations)
+    assert sim.memory().building <= 16 * sum(population.size for population in net.populations.values())
 
 
 def test_a_linear_layer_takes_4_bytes_a_synapse_and_one_weight_none():
