@@ -187,3 +187,12 @@ def test_bad_values_are_refused():
         evsim.RateRegulariser(0.2, 0.1)
     with pytest.raises(ValueError, match=r"spikes has shape \(7, 5\)"):
         evsim.RateRegulariser(0.2, 0.3)(SPIKES[..., 0])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, bool, np.uint8, np.int64])
+def test_outputs_of_any_numbers_are_taken(dtype):
+    output = (np.random.default_rng(7).random((6, 4, 3)) < 0.5).astype(dtype)
+    value, gradient = evsim.CountCrossEntropy()(output, [0, 2, 1, 0])
+    wanted, by_output = evsim.CountCrossEntropy()(output.astype(np.float64), [0, 2, 1, 0])
+    assert value == wanted
+    assert (gradient == by_output).all()

@@ -88,7 +88,8 @@ class _OverSteps(Loss):
         output = _checked(type(self).__name__, output)
         scale = 1.0 / len(output) if self.over == "mean" else 1.0
         z = np.empty(output.shape[1:])
-        sum_steps(np.ascontiguousarray(output).reshape(len(output), -1), scale, z.reshape(-1))
+        floats = np.ascontiguousarray(output, np.result_type(output.dtype, np.float32))  # what kernels know
+        sum_steps(floats.reshape(len(output), -1), scale, z.reshape(-1))
         if not (good := np.isfinite(z)).all():
             bad = first_bad(z, good, f"the {self.over} over the steps")
             raise ValueError(f"{type(self).__name__}: {bad} in the output; it must be finite")
